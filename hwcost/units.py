@@ -9,9 +9,9 @@ from typing import TypeAlias
 from hwcost.errors import cut
 
 __all__ = [
-    "BYTES", "CLOCKS", "ENERGIES", "MARK", "NOT_SHOWN", "POWERS", "TIMES", "Units", "as_cell", "between", "in_unit",
-    "labelled", "layer_name", "marked", "number", "of_cell", "percent", "plural", "printable", "shorten_name",
-    "shortlist", "unit_of", "with_unit",
+    "BYTES", "CLOCKS", "ENDS", "ENERGIES", "MARK", "NOT_SHOWN", "POWERS", "TIMES", "Units", "as_cell", "between",
+    "in_unit", "labelled", "layer_name", "marked", "number", "of_cell", "percent", "plural", "printable",
+    "shorten_name", "shortlist", "unit_of", "with_unit",
 ]  # fmt: skip
 
 Units: TypeAlias = Sequence[tuple[float, str]]
@@ -25,6 +25,8 @@ BYTES: Units = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B"))
 
 SIZES: Units = ((2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"), (1.0, "B"))
 
+ENDS = ("seconds_90_low", "seconds_90_high")
+"""The names, in rows of data, of the ends between which a latency lies with 90 %."""
 MARK, NOT_SHOWN = "~", "-"
 """What stands before a figure beyond what was measured, and in the place of a figure that is not shown."""
 

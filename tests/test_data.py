@@ -10,7 +10,7 @@ import pickle
 import pytest
 
 import hwcost
-from hwcost import Linear, MeasuredCosts, Network, SystolicArray, advise, network_cost, tabulate
+from hwcost import Conv2d, Linear, MeasuredCosts, Network, SystolicArray, advise, load_device, network_cost, tabulate
 from hwcost.errors import InvalidValueError, KeyNotFoundError
 from hwcost.importers import read_network
 from hwcost.sweep import sweep
@@ -43,6 +43,12 @@ FRAMES = {
     ),
     "sweep lenet.csv --rows 8 --cols 8,16 --device gemmini": lambda: sweep(
         lenet(), rows=8, cols=[8, 16], base="gemmini"
+    ),
+    "sweep lenet.csv --rows 16,32 --cols 8 --device ethos-u55-128": lambda: sweep(
+        lenet(), rows=[16, 32], cols=8, base="ethos-u55-128"
+    ),
+    "sweep lenet.csv --rows 8,16 --cols 16 --device gemmini-firesim --clock 1GHz,2GHz": lambda: sweep(
+        lenet(), rows=[8, 16], cols=16, base="gemmini-firesim", fields={"clock_hz": [1e9, 2e9]}
     ),
     "sweep lenet.csv --rows 8,16 --cols 8 --bandwidth 1e9,inf --clock 1GHz,2GHz": lambda: sweep(
         lenet(), rows=[8, 16], cols=8, fields={"dram_bytes_per_s": [1e9, float("inf")], "clock_hz": [1e9, 2e9]}
@@ -138,6 +144,19 @@ def test_a_sweep_has_columns_and_points():
         found[2]
     assert found.as_dict()["settings"]["network"] == "small"
     assert sweep([Linear(8, 8)], rows=8, cols=8).records()[0]["network"] is None
+
+
+def test_a_sweep_on_a_fitted_device_says_what_was_measured():
+    device = load_device("ethos-u55-128-network")
+    near = {"conv": Conv2d(64, 64, 3, height=16, width=16, padding=1)}
+    found = sweep(near, rows=[device.rows, 64], cols=device.cols, base="ethos-u55-128-network")
+    expected = hwcost.report(near, "ethos-u55-128-network", extrapolate=True)
+    assert [row["seconds_90_low"] for row in found] == [expected.seconds_90[0], None]
+    assert [row["seconds_90_high"] for row in found] == [expected.seconds_90[1], None]
+    assert found["extrapolated"].tolist() == [bool(expected.extrapolated_share), True]
+    assert found.is_beyond.tolist() == found["extrapolated"].tolist()
+    assert found.uncharged == ()
+    assert sweep(near, rows=8, cols=8, base="gemmini").extrapolated is None
 
 
 def test_a_network_is_plain_data():

@@ -14,14 +14,13 @@ import numpy as np
 from hwcost._version import __version__
 from hwcost.arrays import Size
 from hwcost.cli.formula import formula, split_text
-from hwcost.cli.shared.machines import ENDS
 from hwcost.cli.shared.workload import Workload
 from hwcost.model.columns import TERMS as COST_TERMS
 from hwcost.model.layout import Work, lowered
 from hwcost.model.words import bytes_text, energy_text, lower_bound, partial_folds
 from hwcost.relaxation import Relaxation
 from hwcost.tables import Column, Document, even, even_percent, even_unit, fitted, terminal_width
-from hwcost.units import BYTES, CLOCKS, ENERGIES, TIMES, between, in_unit, labelled, marked, number, percent
+from hwcost.units import BYTES, CLOCKS, ENDS, ENERGIES, TIMES, between, in_unit, labelled, marked, number, percent
 
 if TYPE_CHECKING:
     from hwcost.cli.explain import Sentence

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -257,13 +256,13 @@ def sweep(
     """
     from hwcost.cli.sweep_context import Context
     from hwcost.cli.sweep_output import as_csv_blocks, as_json_blocks, document_of
+    from hwcost.sweep.measured import with_device
 
     machine, fields, energy = _machine(array, varied)
     network = options.read(source)
-    found = dataclasses.replace(
-        _sweep(network, machine.array, request, fields, energy, skip_unsupported=skip_unsupported),
-        device=machine.name or "",
-    )
+    found = _sweep(network, machine.array, request, fields, energy, skip_unsupported=skip_unsupported)
+    if machine.file is not None:
+        found = with_device(found, machine.file, network)
     context = Context(network, source, machine, found)
     chosen = _chosen(found, request.top, front_only=request.front_only)
     writers = {"csv": as_csv_blocks, "json": as_json_blocks}

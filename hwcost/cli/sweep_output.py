@@ -11,7 +11,6 @@ import numpy as np
 
 from hwcost._version import __version__
 from hwcost.cli.shared.documents import csv_blocks, json_blocks
-from hwcost.cli.shared.machines import ENDS
 from hwcost.cli.sweep_context import Context
 from hwcost.machine.dataflow import DATAFLOWS
 from hwcost.machine.energies import ENERGIES as TABLES
@@ -22,6 +21,7 @@ from hwcost.sweep.shown import objectives_text, point_columns, terms_of
 from hwcost.tables import Column, Document, Documents
 from hwcost.units import (
     BYTES,
+    ENDS,
     ENERGIES,
     TIMES,
     between,
@@ -73,7 +73,7 @@ def _head(context: Context) -> dict[str, str]:
         "fastest": _point(context, found.fastest()),
         "busiest": _point(context, found.busiest()),
     } | ({} if found.energy_joules is None else {"most frugal": _point(context, found.most_frugal())})
-    if why := lower_bound(context.uncharged):
+    if why := lower_bound(found.uncharged):
         texts["lower bound"] = why
     if found.left_out:
         texts["left out"] = f"{plural(found.left_out, 'point')} with buffers that are too small for any tile"
@@ -97,7 +97,7 @@ def _interval(point: Mapping[str, Any]) -> tuple[float, float] | None:
 
 
 def _point(context: Context, index: int) -> str:
-    (point,) = context.points(np.array([index]))
+    (point,) = context.found.points(np.array([index]))
     cycles, seconds = number(point["cycles"]), in_unit(point["seconds"], TIMES)
     used = f"{100 * point['utilization']:.2f} %"
     return (
@@ -127,7 +127,7 @@ def _budgets(context: Context) -> Document:
 
 
 def _table(context: Context, title: str, indices: Any, budgets: list[int] | None = None) -> Document:
-    points = context.points(indices)
+    points = list(context.found.points(indices))
     columns = point_columns(points, context.varied)
     if any(map(_interval, points)):
         columns.insert(5 + len(context.varied), Column[Points]("90 %", lambda p: between(_interval(p))[8:-1], rank=2))
@@ -147,14 +147,14 @@ def _blocks(context: Context, chosen: Any, no_limit: float | None = None) -> Ite
         block = chosen[start : start + _BLOCK]
         flags = on_front[block].tolist()
         points = (
-            [no_limit if value == math.inf else value for value in each.values()] for each in context.points(block)
+            [no_limit if value == math.inf else value for value in each.values()]
+            for each in context.found.points(block)
         )
         yield [(*values, flag) for values, flag in zip(points, flags, strict=True)]
 
 
 def _names(context: Context) -> tuple[str, ...]:
-    (point,) = context.points(context.found.front[:1])
-    return (*point, "on_front")
+    return (*context.found.columns, "on_front")
 
 
 def as_json_blocks(context: Context, chosen: Any) -> Iterator[str]:
@@ -166,7 +166,6 @@ def as_json_blocks(context: Context, chosen: Any) -> Iterator[str]:
             "source": context.source,
             **found.settings(),
             **_energy(context),
-            "uncharged": context.uncharged,
         },
         "points": len(found),
         "points_on_front": len(found.front),

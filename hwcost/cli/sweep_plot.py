@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from hwcost.cli.sweep_context import Context
 from hwcost.model.words import lower_bound
 from hwcost.plot import fields_figure, save, sweep_figure
@@ -14,16 +12,16 @@ __all__ = ["draw"]
 
 def draw(path: str, context: Context) -> None:
     """Draws the points of a sweep into a file."""
-    found, beyond = context.found, context.extrapolated(np.arange(len(context.found)))
+    found = context.found
     if context.varied:
         title = _title(context, f"front of {objectives_text(found)}")
-        figure = fields_figure(found, title=title, extrapolated=beyond)
+        figure = fields_figure(found, title=title)
     else:
-        figure = sweep_figure(found, _title(context), extrapolated=beyond)
+        figure = sweep_figure(found, _title(context))
     save(figure, path)
 
 
 def _title(context: Context, *more: str) -> str:
     """The lines of the title, with the reason if times are lower bounds."""
-    why = lower_bound(context.uncharged)
+    why = lower_bound(context.found.uncharged)
     return "\n".join([context.title, *more, *([f"lower bound: {why}"] if why else [])])

@@ -80,7 +80,8 @@ def fields_figure(
     Args:
         found, field: as for :func:`fields_data`.
         title: of the figure.
-        extrapolated: whether each point is beyond what the machine was measured with; its dots are then hollow.
+        extrapolated: whether each point is beyond what the machine was measured with, and its dots hollow; as the sweep
+            says by default.
         ax: an Axes for the time, the bytes of DRAM and the energy, as far as these are known, and one for the time of
             all points; by default those of a new figure.
 
@@ -101,7 +102,7 @@ def fields_figure(
     at, names, best = found.codes[field], np.asarray(_curves_of(found, field)), found.front
     quantities, against = _quantities(found)
     lines = [_least(at, names, quantity.column) for quantity in quantities]
-    beyond = np.broadcast_to(np.asarray(False if extrapolated is None else extrapolated, dtype=bool), at.shape)
+    beyond = found.is_beyond if extrapolated is None else np.broadcast_to(np.asarray(extrapolated, bool), at.shape)
     known = {value_text(field, value): value if _is_number(value) else None for value in found.fields[field]}
     places, is_log = _places(list(known.values()))
     style = "-" if any(value is not None for value in known.values()) else ":"  # nothing lies between names

@@ -96,7 +96,8 @@ def sweep_figure(found: Any, title: str = "", *, extrapolated: Sequence[bool] | 
         found: from :func:`hwcost.sweep.sweep`. Of other fields that are swept, maps show the value with the least time;
             :func:`fields_figure` draws curves over one of them.
         title: of the figure.
-        extrapolated: whether each point is beyond what the machine was measured with; it is then hollow.
+        extrapolated: whether each point is beyond what the machine was measured with, and hollow; as the sweep says by
+            default.
         ax: an Axes for each map, and two for the time and the utilization by PEs; by default those of a new figure.
 
     Returns:
@@ -113,7 +114,7 @@ def sweep_figure(found: Any, title: str = "", *, extrapolated: Sequence[bool] | 
     ['rows', 'time [ns], log scale', 'utilization [%]', 'time [ns], log scale']
     """
     data = sweep_data(found)
-    beyond = np.broadcast_to(np.asarray(False if extrapolated is None else extrapolated, dtype=bool), (len(found),))
+    beyond = found.is_beyond if extrapolated is None else np.broadcast_to(np.asarray(extrapolated, bool), (len(found),))
     scale, unit = unit_of(float(found.seconds.max()), TIMES)
     names = [resolved(DATAFLOWS, each).summary for each in found.dataflows]
     size = 3.1 * max(2, len(names)) + 1.6, 7.4

@@ -22,6 +22,7 @@ from hwcost.reports.shown import withheld_text
 from hwcost.tables import Column, Document, Records, even, even_percent, even_unit
 from hwcost.units import (
     BYTES,
+    ENDS,
     ENERGIES,
     NOT_SHOWN,
     POWERS,
@@ -84,7 +85,7 @@ class Pair:
             **{name: getattr(array, name) for name in ("rows", "cols", "dataflow", "fold_timing", "clock_hz")},
             **{name: getattr(summary.cost, name) for name in ("macs", "cycles", "seconds", "utilization")},
             **{name: summary.figures()[name] for name in _OF_MEMORY},
-            **dict(zip(("seconds_90_low", "seconds_90_high"), summary.seconds_90 or (None, None), strict=True)),
+            **dict(zip(ENDS, summary.seconds_90 or (None, None), strict=True)),
             "ratio": self.ratio,
             **_memory(peak),
             "mostly_bound": summary.mostly_bound,

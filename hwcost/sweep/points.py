@@ -25,6 +25,7 @@ from hwcost.sweep.objectives import DEFAULT, OBJECTIVES
 from hwcost.sweep.pricing import FIGURES, Column
 from hwcost.sweep.shown import document_of, words_of
 from hwcost.tables import Document, Records, as_dataframe
+from hwcost.units import ENDS
 
 if TYPE_CHECKING:
     import pandas
@@ -58,6 +59,10 @@ class Sweep(Value, Records):
         idle: fields that have no effect on some machines, which have its neutral value; each with their dataflows.
         name: of the network; empty for layers without one.
         device: the name of the device that the base is of; empty for an array that is none.
+        extrapolated: whether each point is beyond what the device was measured with: its layers, or its array; None for
+            a device that was not fitted.
+        seconds_90_low, seconds_90_high: the ends between which the latency lies with 90 %, on the device as it was
+            fitted; NaN on other points, and None if nothing is known.
 
     ``sweep["cycles"]`` is a column, and ``sweep[0]`` a point.
     """
@@ -82,6 +87,9 @@ class Sweep(Value, Records):
     idle: Mapping[str, tuple[str, ...]] = Table()
     name: str = ""
     device: str = ""
+    extrapolated: Column | None = field(default=None, repr=False)
+    seconds_90_low: Column | None = field(default=None, repr=False)
+    seconds_90_high: Column | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.cycles)
@@ -154,6 +162,11 @@ class Sweep(Value, Records):
         if name not in self.columns:
             raise InvalidValueError("name", name, self.columns)
         return np.asarray(getattr(self, name))
+
+    @property
+    def is_beyond(self) -> Column:
+        """Whether each point is beyond what the device was measured with; none is on one that was not fitted."""
+        return np.zeros(len(self), dtype=bool) if self.extrapolated is None else self.extrapolated
 
     def values_of(self, name: str) -> Any:
         """The values of a field of the machine: a column if it is swept, else the one of the base."""
@@ -241,7 +254,9 @@ class Sweep(Value, Records):
         """The names of the columns of a point."""
         more = (name for name in FIGURES if name != "cycles" and getattr(self, name) is not None)
         derived = () if self.energy_joules is None else ("average_watts", "energy_delay")
-        return ("rows", "cols", "dataflow", *self.fields, "pes", "cycles", "seconds", "utilization", *more, *derived)
+        measured = (name for name in ("extrapolated", *ENDS) if getattr(self, name) is not None)
+        first = ("rows", "cols", "dataflow", *self.fields, "pes", "cycles", "seconds", "utilization")
+        return (*first, *more, *derived, *measured)
 
     @functools.cached_property
     def ranked(self) -> Column:
@@ -287,13 +302,15 @@ class Sweep(Value, Records):
 
     @property
     def uncharged(self) -> tuple[str, ...]:
-        """What the times of some points leave out, so that they are lower bounds.
+        """What the times of some points leave out, so that they are lower bounds; nothing on a device that was fitted.
 
         >>> from hwcost import Linear
         >>> from hwcost.sweep import sweep
         >>> sweep([Linear(64, 64)], rows=[8, 16], cols=8, fields={"dram_bytes_per_s": [1e9, math.inf]}).uncharged
         ('memory', 'fill and drain')
         """
+        if self.extrapolated is not None:
+            return ()
         kinds = np.zeros(len(self) if CHARGES & self.fields.keys() else 1, dtype=np.int64)
         for name in CHARGES & self.fields.keys():
             kinds = kinds * len(self.fields[name]) + self.codes[name]
@@ -311,7 +328,9 @@ class Sweep(Value, Records):
                 yield dict(zip(names, row, strict=True))
 
     def _listed(self, name: str) -> list[Any]:
-        """A column as Python values; rows of tables by their name."""
+        """A column as Python values: rows of tables by their name, None for what is not known."""
+        if name in ENDS:
+            return [None if math.isnan(end) else end for end in self.column(name).tolist()]
         if name not in self.fields:
             return self.column(name).tolist()  # type: ignore[no-any-return]
         values = [str(value) if not (value is None or is_number(value)) else value for value in self.fields[name]]
@@ -320,7 +339,8 @@ class Sweep(Value, Records):
 
     def at(self, indices: Column) -> Sweep:
         """The sweep with only these points."""
-        own = ["rows", "cols", "flow", *(name for name in FIGURES if getattr(self, name) is not None)]
+        more = (*FIGURES, "extrapolated", *ENDS)
+        own = ["rows", "cols", "flow", *(name for name in more if getattr(self, name) is not None)]
         codes = Table({name: code[indices] for name, code in self.codes.items()})
         return replace(self, codes=codes, **{name: getattr(self, name)[indices] for name in own})
 

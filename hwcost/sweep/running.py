@@ -28,6 +28,7 @@ from hwcost.sweep.assembly import columns_of, ordered, that_fit
 from hwcost.sweep.chunk_store import ChunkStore
 from hwcost.sweep.engines import run
 from hwcost.sweep.fields import check_fields, check_sizes, own_rows
+from hwcost.sweep.measured import with_device
 from hwcost.sweep.objectives import OBJECTIVES, check_objectives
 from hwcost.sweep.points import Sweep
 from hwcost.sweep.pricing import FIGURES, Chunk, Column, UniqueGemms, check_figures, chunk_size, price
@@ -103,7 +104,7 @@ def sweep(
     >>> found.column("buffer_bytes").tolist(), found.dram_bytes.tolist()
     ([4096.0, 16384.0, 65536.0], [228480.0, 129280.0, 81280.0])
     """
-    device = read_device(base, field="base").name if isinstance(base, (str, os.PathLike)) else ""
+    device = read_device(base, field="base") if isinstance(base, (str, os.PathLike)) else None
     base = _check_base(base)
     flows = _check_dataflows(dataflows, base)
     values = check_fields(fields)
@@ -166,9 +167,9 @@ def sweep(
         objectives=goals,
         idle=Table({name: tuple(flows) for name, flows in space.idle.items()}),
         name=network.name if isinstance(network, Network) else "",
-        device=device,
     )
-    return ordered(that_fit(found))
+    found = ordered(that_fit(found))
+    return found if device is None else with_device(found, device, named)
 
 
 def _check_known(

@@ -33,7 +33,6 @@ __all__ = [
     "CLOCK",
     "DATAFLOW",
     "DEVICE",
-    "ENDS",
     "ENERGY",
     "FOLD_TIMING",
     "TABLE",
@@ -98,8 +97,6 @@ CLOCK = click.option(
 )  # fmt: skip
 
 
-ENDS = ("seconds_90_low", "seconds_90_high")
-"""The figures between which a latency lies with 90 %, in rows of a table on a calibrated device."""
 BUFFER = click.option(
     "--buffer", metavar="BYTES", callback=parsed_by(parse_bytes),
     help="Buffer for tiles next to the array, like 64k (of 1024 bytes) or 1M.  [default: the device's, or no limit]",
