@@ -221,6 +221,7 @@ def test_any_layer_with_widths_can_be_drawn():
         (lambda: stairs_figure(LAYER, ARRAY, "out_channels", [0, 1, 2]), "Conv2d.out_channels"),
         (lambda: network_figure(summarise(LENET, ARRAY), pictures=["pie"]), "pictures"),
         (lambda: network_figure(summarise(LENET, ARRAY), pictures=[]), "pictures"),
+        (lambda: network_figure(summarise(LENET, ARRAY), pictures="roofs"), "pictures"),
         (lambda: comparison_figure(Comparison((*compared(["a"], ["b", "c"], ONES, ONES), *ALONE))), "comparison"),
         (lambda: check_path("stairs.jpg"), "path"),
         (lambda: check_path("stairs"), "path"),
@@ -391,7 +392,7 @@ def test_a_machine_with_figures_of_energy_has_bars_of_it():
 
 def test_layers_at_one_place_are_one_point():
     layers = {f"layer{i}": Linear(64, 64) for i in range(40)}
-    roofline = network_figure(summarise(layers, ARRAY), pictures=["roofline"]).axes[0]
+    roofline = network_figure(summarise(layers, ARRAY), pictures="roofline").axes[0]
     assert sum(len(each.get_offsets()) for each in roofline.collections) == 1
     assert "layer0: 2.5 %\n39 like it: 97.5 %" in [text.get_text() for text in roofline.get_legend().get_texts()]
 

@@ -246,8 +246,9 @@ def test_an_error_of_axes_names_the_panels():
     for wrong in ("axes", 3, [None, None], [figure, figure]):
         with refused("ax"):
             stairs_figure(*STAIRS["gaps"], ax=wrong)
-    with refused("ax", "1 (Axes)", "cycles, utilization"):
+    with refused("ax", "1 (Axes)", "cycles, utilization") as found:
         stairs_figure(*STAIRS["gaps"], ax=figure.subplots())
+    assert str(found.value).startswith("ax is 1 (Axes), but the picture has 2 panels; needed: 2 matplotlib Axes")
 
 
 def test_the_last_line_of_a_cell_shows_a_figure():

@@ -11,6 +11,7 @@ import numpy as np
 
 from hwcost.errors import InvalidValueError
 from hwcost.plot.style import legend_outside, load_matplotlib, new_figure
+from hwcost.units import plural
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -119,7 +120,9 @@ def _checked(ax: Any, names: Sequence[str]) -> tuple[Axes, ...]:
     if len(panels) != len(names) or not all(isinstance(each, Axes) for each in panels):
         kinds = ", ".join(dict.fromkeys(type(each).__name__ for each in panels)) or "nothing"
         panel = "one matplotlib Axes" if len(names) == 1 else f"{len(names)} matplotlib Axes, one for each panel"
-        raise InvalidValueError("ax", f"{len(panels)} ({kinds})", f"{panel}: {', '.join(names)}")
+        count = plural(len(names), "panel")
+        form = f"{{field}} is {len(panels)} ({kinds}), but the picture has {count}; needed: {{allowed}}"
+        raise InvalidValueError("ax", f"{len(panels)} ({kinds})", f"{panel}: {', '.join(names)}", form=form)
     return panels
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from hwcost.errors import InvalidValueError
+from hwcost.errors import InvalidValueError, check_one_of
 from hwcost.model.breakdown import KINDS
 from hwcost.model.cost import AS_WEIGHTS, JOULES, MOVED, Cost
 from hwcost.model.traffic import MEMORY, OPERANDS, transfers_of
@@ -92,15 +92,15 @@ def _layer_data(row: Any, total: Cost, sizes: Mapping[str, float]) -> dict[str, 
     }
 
 
-def network_figure(summary: Any, title: str = "", *, pictures: Sequence[str] = PICTURES, ax: Any = None) -> Any:
+def network_figure(summary: Any, title: str = "", *, pictures: str | Sequence[str] = PICTURES, ax: Any = None) -> Any:
     """A network on an array, on one page.
 
     Args:
         summary: from :func:`hwcost.reports.summarise`.
         title: above all pictures.
-        pictures: some of :data:`PICTURES`: time and utilization of every layer; where its PE-cycles go, and those of
-            the whole network; the bytes to and from DRAM of every layer and, if it is known, its energy; every layer
-            under the roof of the array and of its memory.
+        pictures: one or some of :data:`PICTURES`: time and utilization of every layer; where its PE-cycles go, and
+            those of the whole network; the bytes to and from DRAM of every layer and, if it is known, its energy; every
+            layer under the roof of the array and of its memory.
         ax: an Axes for each panel, in that order; by default those of a new figure.
 
     Returns:
@@ -110,8 +110,11 @@ def network_figure(summary: Any, title: str = "", *, pictures: Sequence[str] = P
         InvalidValueError: an unknown picture, or another number of axes.
         MissingDependencyError: matplotlib is not installed.
     """
-    if not pictures or not set(pictures) <= set(PICTURES):
-        raise InvalidValueError("pictures", list(pictures), f"some of: {', '.join(PICTURES)}")
+    pictures = (pictures,) if isinstance(pictures, str) else tuple(pictures)
+    for each in pictures:
+        check_one_of("pictures", each, PICTURES)
+    if not pictures:
+        raise InvalidValueError("pictures", pictures, f"some of: {', '.join(PICTURES)}")
     data = network_data(summary)
     panels = {name: height for each, own in _PANELS.items() if each in pictures for name, height in own.items()}
     if not any(layer["joules"] is not None for layer in data["layers"]):

@@ -31,7 +31,7 @@ from hwcost.network.run import RUN, SPILLED, Ends, RunLayers, Spilled, run_of
 from hwcost.reports.rows import Summary
 from hwcost.reports.run import run_rows, waiting_of
 from hwcost.reports.tree import Row
-from hwcost.units import shortlist
+from hwcost.units import plural, printable, shortlist
 
 __all__ = ["summarise", "with_device"]
 
@@ -79,11 +79,11 @@ def summarise(
         return summary
     missing = [f"{name}: {each.layer}" for name, each in network.unsupported.items()]
     if missing and not skip_unsupported:
-        raise InvalidValueError(
-            "the number of operations that are not supported",
-            len(missing),
-            f"0, or skip_unsupported=True, which leaves them out of all totals ({shortlist(missing, NAMED, ';')})",
-        )
+        verb, them = ("is", "it") if len(missing) == 1 else ("are", "them")
+        what = f"{plural(len(missing), 'operation')} of {printable(network.name)} {verb} not supported"
+        reason = f"{what}: {shortlist(missing, NAMED, ';')}"
+        allowed = f"pass skip_unsupported=True to leave {them} out of all totals"
+        raise InvalidValueError("network", network.name, allowed, reason=reason, form="{reason}; {allowed}")
     plan = plan_of(network, array) if keep_activations else None
     priced = price_network(network, array, skip_unsupported=skip_unsupported, plan=plan)
     costs = {name: [each.cost for each in products] for name, products in priced.items()}

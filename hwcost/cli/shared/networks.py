@@ -151,7 +151,8 @@ model_options = block(
     ),
     click.option(
         "--name", "names", multiple=True, metavar="TEXT", callback=_texts,
-        help="What reports, pictures and files call the network.  [default: that of the class or file]",
+        help="What reports, pictures and files call the network; one for each model if there are several.  "
+        "[default: that of the class or file]",
     ),
 )  # fmt: skip
 """Adds the options that a network may need; the command takes them as ``options``."""

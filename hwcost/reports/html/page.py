@@ -16,7 +16,7 @@ from hwcost.model.columns import TERMS
 from hwcost.network.network import Network
 from hwcost.reports.html.inline import inline_svg, text_of
 from hwcost.reports.html.stairs import Stairs, stairs_of
-from hwcost.reports.html.table import html_table, micro
+from hwcost.reports.html.table import html_table
 from hwcost.reports.rows import Summary
 from hwcost.reports.shown import WASTE, missing_of, notes_of, withheld_text
 from hwcost.units import BYTES, ENERGIES, TIMES, in_unit, layer_name, marked, number, percent, plural, with_unit
@@ -27,7 +27,7 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-
 _PICTURES = {
     "time": "Time and utilization of every layer",
     "waste": "Where the PE-cycles go",
-    "memory": "Bytes to and from DRAM of every layer, and its energy if it is known",
+    "memory": "Bytes to and from DRAM of every layer",
     "roofline": "Every layer under the roof of the array and of its memory",
 }
 _SECTIONS = {
@@ -76,7 +76,7 @@ def html_report(
     sections = {
         "table": ["<h2>Layer by layer</h2>", *html_table(summary, stairs.of_layers()), *_below(summary)],
         "stairs": list(_stairs(stairs, summary)),
-        "pictures": list(_pictures(pictures or {})),
+        "pictures": list(_pictures(pictures or {}, has_energy=summary.cost.energy_joules is not None)),
         "cycles": list(_kinds(summary)),
         "settings": list(_settings(settings)),
     }
@@ -98,7 +98,7 @@ def html_report(
 
 def _listed(shown: Mapping[str, str], look: str) -> Iterator[str]:
     yield f'<dl class="{look}">'
-    yield from (f"<div><dt>{text_of(name)}</dt><dd>{text_of(micro(text))}</dd></div>" for name, text in shown.items())
+    yield from (f"<div><dt>{text_of(name)}</dt><dd>{text_of(text)}</dd></div>" for name, text in shown.items())
     yield "</dl>"
 
 
@@ -153,9 +153,10 @@ def _kinds(summary: Summary) -> Iterator[str]:
     yield "</tbody></table>"
 
 
-def _pictures(pictures: Mapping[str, str]) -> Iterator[str]:
-    for name, label in _PICTURES.items():
+def _pictures(pictures: Mapping[str, str], *, has_energy: bool) -> Iterator[str]:
+    for name, words in _PICTURES.items():
         if name in pictures:
+            label = f"{words}, and its energy" if name == "memory" and has_energy else words
             yield f"<h2>{label}</h2>"
             yield f'<figure tabindex="0">{inline_svg(pictures[name], f"{name}-", label)}</figure>'
 
@@ -214,7 +215,7 @@ def _named(shown: Mapping[str, tuple[str, str]]) -> Iterator[str]:
     yield '<dl class="settings">'
     for name, (text, words) in shown.items():
         hint = f"<dd><small>{text_of(words)}</small></dd>" if words else ""
-        yield f"<div><dt>{text_of(name)}</dt><dd>{text_of(micro(text))}</dd>{hint}</div>"
+        yield f"<div><dt>{text_of(name)}</dt><dd>{text_of(text)}</dd>{hint}</div>"
     yield "</dl>"
 
 

@@ -97,7 +97,11 @@
     }
     const layers = (all) => all.filter((row) => !foldOf(row) || row.classList.contains("layer")).length;
     const seen = rows.filter((row) => !row.hidden);
-    document.getElementById("found").textContent = filter.value.trim() ? `${layers(seen)} found` : "";
+    const filtered = filter.value.trim() !== "";
+    document.getElementById("found").textContent = filtered ? `${layers(seen)} found` : "";
+    for (const label of document.querySelectorAll("#layers tfoot .name span")) {
+      label.textContent = filtered ? "total of the whole network" : "total";
+    }
   }
 
   // ---------------------------------------------------------------- as many columns as there is room for

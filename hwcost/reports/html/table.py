@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
@@ -15,12 +16,14 @@ from hwcost.reports.tree import Module
 from hwcost.tables import BLANK, Column
 from hwcost.units import BYTES, ENERGIES, in_unit, number
 
-__all__ = ["html_table", "micro"]
+__all__ = ["html_table"]
 
 Summary_: TypeAlias = Any
 """A Summary, whose module imports shown, as this one does."""
 
 _HELP = "Tap a row for the rest of its figures."
+_LONGEST_PART = 24
+"""Letters of a part of a name up to which it is not broken."""
 _KEYS = {"operation": "name", "util": "utilization", "DRAM": "bytes"}
 """What columns are called in the address, where it is not their title: the keys of ``hwcost model --sort``."""
 _FIRST = ("name", "time", "share", "bound", "cycles", "utilization", "bytes", "energy", "shape", "folds")
@@ -63,7 +66,7 @@ def _bytes(size: float) -> str:
 
 
 def _joules(energy: float) -> str:
-    return micro(in_unit(energy, ENERGIES, 4))
+    return in_unit(energy, ENERGIES, 4)
 
 
 def _moved(words: str) -> _Figure:
@@ -83,15 +86,6 @@ _MORE = (
     _Figure("energy: DRAM", lambda cost: cost.dram_joules, _joules),
     _Figure("energy: idle", lambda cost: cost.idle_joules, _joules),
 )
-
-
-def micro(text: str) -> str:
-    """A text with its micros as people write them.
-
-    >>> micro("time[us]"), micro("3 uJ")
-    ('time[\u00b5s]', '3 \u00b5J')
-    """
-    return text.replace("us]", "\u00b5s]").replace("uJ", "\u00b5J").replace(" us", " \u00b5s")
 
 
 def html_table(summary: Summary_, widths: Mapping[str, int]) -> Iterator[str]:
@@ -136,7 +130,7 @@ def _tools(columns: Sequence[Column[Line]], lines: Sequence[Line]) -> Iterator[s
 
 def _title(column: Column[Line]) -> tuple[str, str]:
     """The title and the unit of a column."""
-    title, _, unit = micro(column.title).partition("[")
+    title, _, unit = column.title.partition("[")
     return title, unit.removesuffix("]")
 
 
@@ -179,7 +173,9 @@ def _name(line: Line) -> str:
     fold = '<button class="fold" aria-expanded="true"></button>' if line.is_open else ""
     label = f'<span class="short">{_broken(line.label)}</span><span class="full">{_broken(full)}</span>'
     kind = "" if isinstance(line.part, Module) else text_of(line.part.kind)
-    return f'<th scope="row" class="name" data-kind="{kind}" style="--depth:{line.depth}">{fold}{label}</th>'
+    is_long = max(map(len, re.split(r"[._]", full))) > _LONGEST_PART
+    look = "name long" if is_long else "name"
+    return f'<th scope="row" class="{look}" data-kind="{kind}" style="--depth:{line.depth}">{fold}{label}</th>'
 
 
 def _broken(name: str) -> str:
