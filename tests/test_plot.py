@@ -462,6 +462,16 @@ def test_what_cannot_be_priced_is_left_out_of_a_picture_where_that_is_asked_for(
     assert len(network_data(summarise(ODD, ARRAY, skip_unsupported=True))["layers"]) == 3
 
 
+@pytest.mark.parametrize("device", ["gemmini", "tpu-v1", "nvdla-small", "edge-tpu"])
+def test_the_parts_of_every_bar_of_waste_add_up(device):
+    summary = summarise(LENET, device)
+    waste = network_figure(summary, pictures="waste").axes[0]
+    heights = np.sum([[bar.get_height() for bar in container] for container in waste.containers], axis=0)
+    assert heights == pytest.approx(100.0)
+    kinds = [kind for kind in KINDS if any(row.breakdown.shares[kind] > 0 for row in summary.rows)]
+    assert len(waste.containers) == len(kinds)
+
+
 def test_kinds_of_waste_have_a_colour():
     from hwcost.plot.bars import _WASTE
 
@@ -492,9 +502,26 @@ def test_a_comparison_has_energies_where_they_are_known():
     assert [text.get_text().strip() for text in energy.texts] == [
         "5",
         "no figures of energy",
-        "beyond what was measured",
+        "not shown",
     ]
+    assert "beyond what was measured" in [text.get_text().strip() for text in above.texts]
     assert len(comparison_figure(compared(*figures)).axes) == 2
+
+
+@pytest.mark.parametrize("spread", [2.0, 100.0])
+@pytest.mark.parametrize("joules", [None, [[5e-3, np.nan, np.nan]]])
+def test_what_is_beyond_the_measurements_is_said_inside_of_the_panels(spread, joules):
+    seconds, used = [[1e-3, spread * 1e-3, np.nan]], [[0.5, 0.2, np.nan]]
+    pairs = compared(["net"], ["a", "b", "c"], seconds, used, joules, [[True, True, True]])
+    figure = comparison_figure(pairs)
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        for text in axes.texts:
+            assert text.get_window_extent().y1 <= axes.bbox.y1 + 1, text.get_text()
+    legend = figure.axes[0].get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == ["beyond what was measured"]
+    dots = legend.findobj(lambda each: hasattr(each, "get_marker") and each.get_marker() == "o")
+    assert bool(dots) is (spread > 30)
 
 
 def test_small_utilizations_fill_the_picture():

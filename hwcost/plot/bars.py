@@ -107,7 +107,7 @@ def draw_waste(axes: Axes, data: Mapping[str, Any], kinds: Mapping[str, str]) ->
         shares = 100 * np.array([*(layer["shares"][kind] for layer in layers), total[kind]], dtype=float)
         # shares are negative if the array does not count its last fold
         shares = np.maximum(shares, 0.0)
-        if shares[-1] >= 0.05 or shares.max() >= 1.0:
+        if shares.any():
             label = name if data["total"] is None else f"{name}: {percent(total[kind])} %"
             _bars(axes, places, shares, width=widths, bottom=below, color=_WASTE[kind], label=label)
         below += shares

@@ -19,6 +19,8 @@ __all__ = ["comparison_figure"]
 
 _HATCHES = ("", "//", "..", "xx")
 _MARKERS = "osD^"
+_ELSEWHERE = "not shown"
+"""Stands below a time that is not shown, which says why: it has room for more words."""
 _FAR_APART = 30.0
 """The ratio of figures from which on they are dots on a logarithmic axis, where bars have no length."""
 _HIGH, _LETTER = 8.0, 4.3
@@ -71,9 +73,9 @@ def comparison_figure(comparison: Any, *, ax: Any = None) -> Any:
         above, *more, below = drawing.panels
         _draw_amounts(above, "time", times, TIMES, bars, beyond)
         for axes in more:
-            words = np.where(np.isnan(times), BEYOND, "no figures of energy")
+            words = np.where(np.isnan(times), _ELSEWHERE, "no figures of energy")
             _draw_amounts(axes, "energy", energy, ENERGIES, bars, beyond, words)
-        _draw(below, 100 * used, bars, beyond, words=BEYOND, text=lambda value: percent(value / 100))
+        _draw(below, 100 * used, bars, beyond, words=_ELSEWHERE, text=lambda value: percent(value / 100))
         below.set_ylabel("utilization [%]")
         percent_limits(below, 100 * float(np.nan_to_num(used).max()))
         labels = [shorten_name(name, 24) for name in groups]
@@ -84,7 +86,8 @@ def comparison_figure(comparison: Any, *, ax: Any = None) -> Any:
             axes.set_xlim(-0.6, len(groups) - 0.4)
             _room_for_values(axes)
         if len(bars) > 1 or np.any(beyond):
-            _legend(above, bars, hollow=bool(np.any(beyond & ~np.isnan(times))))
+            hollow = bool(np.any(beyond & ~np.isnan(times)))
+            _legend(above, bars, hollow=hollow, has_dots=any(axes.get_yscale() == "log" for axes in drawing.panels))
         if len(bars) == 1:
             above.set_title(shorten_name(bars[0], 60), parse_math=False)
     return drawing.drawn
@@ -168,12 +171,18 @@ def _room_for_values(axes: Axes) -> None:
         axes.set_ylim(top=float(axes.transScale.inverted().transform((1.0, low + (top - low) / (1 - share)))[1]))
 
 
-def _legend(axes: Axes, bars: Sequence[str], *, hollow: bool) -> None:
+def _legend(axes: Axes, bars: Sequence[str], *, hollow: bool, has_dots: bool) -> None:
+    """The names, and what is hollow: bars and, on a logarithmic axis, dots."""
+    from matplotlib.legend_handler import HandlerTuple
+    from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
     named = bars if len(bars) > 1 else ()
-    handles = [Patch(label=shorten_name(name), **_look(i)) for i, name in enumerate(named)]
+    handles: list[Any] = [Patch(label=shorten_name(name), **_look(i)) for i, name in enumerate(named)]
     if hollow:
-        handles.append(Patch(label=BEYOND, edgecolor=GREY, **HOLLOW))
+        bar = Patch(edgecolor=GREY, **HOLLOW)
+        dot = Line2D([], [], color=GREY, marker=_MARKERS[0], markersize=6, markerfacecolor="white", linestyle="")
+        handles.append((bar, dot) if has_dots else bar)
     if handles:
-        legend_outside(axes, handles=handles)
+        labels = [*map(shorten_name, named), *([BEYOND] if hollow else [])]
+        legend_outside(axes, handles=handles, labels=labels, handler_map={tuple: HandlerTuple(ndivide=None)})
