@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import shlex
 from pathlib import Path
 
 import pytest
 
-from hwcost import Conv2d, Linear, SystolicArray, advise, network_cost, read_costs
+from hwcost import Conv2d, Linear, Network, SystolicArray, advise, network_cost, read_costs
 from hwcost.importers import read_network
+from hwcost.importers.lists import write_layers
 
 MODELS = Path(__file__).parent / "models"
 LENET = f"{MODELS / 'lenet.py'}:LeNet --input 1,1,28,28"
@@ -293,3 +295,12 @@ BAD = {
 @pytest.mark.parametrize("name", BAD)
 def test_bad_input_ends_in_one_line(run, refused, name):  # run makes the folder
     refused("advise", *shlex.split(BAD[name]))
+
+
+def test_names_that_are_numbers_are_names_of_layers(good, tmp_path):
+    path = tmp_path / "net.csv"
+    layers = {"0": Linear(512, 512, batch=196), "2": Linear(512, 300, batch=196)}
+    write_layers(str(path), Network.of_layers("net", layers, is_chain=True))
+    text = good("advise", path, "--s1", "16", "--s2", "16", "--buffer", "16k")
+    assert "with a larger buffer it would not: layer " in text
+    assert not re.search(r"[:,] \d+ [\d.]+ KiB", text)

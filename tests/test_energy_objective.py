@@ -279,7 +279,7 @@ def test_the_command_counts_joules(path, hwcost):
     assert code == 0
     assert err.startswith("Note: energy: joules_per_sram_byte of 45nm-textbook is assumed")  # below 8 kB
     assert " uJ, " in shown.splitlines()[0]
-    assert "with this buffer it would not: conv" in shown
+    assert "with a larger buffer it would not: conv" in shown
     found = json.loads(hwcost("advise", path, *machine, "--for", "energy", "--json")[1])
     assert found["measure"] == "energy_joules"
     assert found["buffers"]["conv"] > 4096

@@ -14,6 +14,7 @@ from hwcost.units import (
     TIMES,
     between,
     in_unit,
+    layer_name,
     marked,
     number,
     percent,
@@ -205,8 +206,8 @@ def _below(advice: Advice_, widths: Sequence[Width_]) -> list[str]:
         other = advice.faster
         lines.append(f"another dataflow: {other.dataflow} takes {_times(other, advice)} (--dataflow {other.dataflow})")
     if advice.buffers:
-        named = [f"{shorten_name(name, 100)} {in_unit(size, SIZES, 4)}" for name, size in advice.buffers.items()]
-        lines.append(f"reads operands again; with this buffer it would not: {shortlist(named, _NAMED)}")
+        named = [f"{layer_name(name, 100)} with {in_unit(size, SIZES, 4)}" for name, size in advice.buffers.items()]
+        lines.append(f"reads operands again; with a larger buffer it would not: {shortlist(named, _NAMED)}")
     sizes = [each.better.size for each in widths if each.better is not None]
     if advice.multiple == 1 and any(size % _ROUND for size in sizes):
         lines.append(f"sizes need not be round: --multiple {_ROUND} takes multiples of {_ROUND} alone")
@@ -227,7 +228,7 @@ def _remarks(widths: Sequence[Width_]) -> list[str]:
     by_remark: dict[str, list[str]] = {}
     for each in widths:
         if each.remark:
-            by_remark.setdefault(each.remark, []).append(shorten_name(each.name, 100))
+            by_remark.setdefault(each.remark, []).append(layer_name(each.name, 100))
     return [f"{shortlist(names, _NAMED)}: {remark}" for remark, names in by_remark.items()]
 
 
@@ -235,7 +236,7 @@ def _fixed(advice: Advice_) -> list[str]:
     """The sides of layers that cannot change; an end of the network goes without saying if the other side can."""
     by_reason: dict[str, list[str]] = {}
     for name, reason, sides in advice.fixed_for_people():
-        by_reason.setdefault(reason, []).append(f"{' and '.join(sides)} of {shorten_name(name, 100)}")
+        by_reason.setdefault(reason, []).append(f"{' and '.join(sides)} of {layer_name(name, 100)}")
     return [f"cannot change ({reason}): {shortlist(names, _NAMED)}" for reason, names in by_reason.items()]
 
 
