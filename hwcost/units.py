@@ -90,6 +90,8 @@ def with_unit(value: object, unit: str) -> str:
     ('64 KiB', '64 kB')
     >>> with_unit(2.3e-13, "J"), with_unit(163e-12, "J/B"), with_unit(0.3, "W")
     ('230 fJ', '163 pJ/B', '300 mW')
+    >>> with_unit(1234567.0, "cycle"), with_unit(1293.88, "cycle")
+    ('1,234,567 cycle', '1293.88 cycle')
     """
     if isinstance(value, bool):
         return "yes" if value else "no"
@@ -102,7 +104,8 @@ def with_unit(value: object, unit: str) -> str:
         return in_unit(value, SIZES if is_binary else [(scale, prefix + unit) for scale, prefix in _PREFIXES])
     if unit in _SMALL and value > 0:
         return in_unit(value, [(scale, prefix + unit) for scale, prefix in _SMALL_PREFIXES])
-    return f"{value:.6g} {unit}" if unit not in ("", "1") else f"{value:.6g}"
+    text = number(value) if _GROUPED <= abs(value) < math.inf else f"{value:.6g}"
+    return f"{text} {unit}" if unit not in ("", "1") else text
 
 
 def number(value: float) -> str:
@@ -138,7 +141,7 @@ def plural(count: int, noun: str) -> str:
     >>> plural(1, "layer"), plural(3, "layer")
     ('1 layer', '3 layers')
     """
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+    return f"{number(count)} {noun}" if count == 1 else f"{number(count)} {noun}s"
 
 
 def shortlist(names: Sequence[str], most: int, separator: str = ",") -> str:

@@ -11,7 +11,7 @@ from hwcost import network_cost
 from hwcost.errors import InvalidValueError
 from hwcost.plot.canvas import Canvas, canvas
 from hwcost.plot.style import COLOURS, GREY, legend_above, load_matplotlib, reach_of
-from hwcost.units import plural
+from hwcost.units import number, plural
 from nas_plugin.runs.comparison import TOLERANCE, Comparison, SearchRow
 from nas_plugin.runs.result import SearchResult
 
@@ -235,7 +235,7 @@ def sweep_figure(comparison: Comparison, *, ax: Any = None) -> Any:
         _draw_sweep(comparison, upper, lower)
         drawing.legend(upper, 5)
         seeds = f"{plural(len(settings.seeds), 'search seed')}, {plural(len(settings.train_seeds), 'training')} each"
-        title = f"Winners of {comparison.sweep.arch.name} searches, {seeds}, {settings.count:,} training images"
+        title = f"Winners of {comparison.sweep.arch.name} searches, {seeds}, {number(settings.count)} training images"
         _title(drawing, title, 12 if len(arrays) > 1 else 9)
     return drawing.drawn
 

@@ -556,7 +556,7 @@ def test_progress_goes_to_a_terminal_on_stderr_alone(hwcost, good, monkeypatch, 
     code, out, err = hwcost(*estimate_with(f="1:25000"))
     assert (code, out) == (0, quiet)
     assert err != ""
-    assert rich or err.splitlines()[-1] == "100 % of 25000 rows"
+    assert rich or err.splitlines()[-1] == "100 % of 25,000 rows"
     good(*estimate_with(f="1:9"))
 
 

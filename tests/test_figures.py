@@ -1,6 +1,7 @@
 """The figures of a column: one number of decimals, points that line up, and nothing that is shown as zero but zero."""
 
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -8,11 +9,14 @@ from hypothesis import strategies as st
 
 import hwcost
 from hwcost import Conv2d, Linear, Network, SystolicArray
+from hwcost.cli import main
+from hwcost.devices import device_names, read_device
 from hwcost.machine.energies import with_energy
 from hwcost.sweep import sweep
 from hwcost.tables.figures import even, even_percent, even_unit, lined_up
 from hwcost.units import BYTES, ENERGIES, TIMES
 
+ROOT = Path(__file__).parent.parent
 FIGURES = st.one_of(st.just(0.0), st.floats(1e-9, 1e12), st.integers(0, 10**12))
 COLUMNS = st.lists(FIGURES, min_size=1, max_size=12)
 SMALL_NEXT_TO_LARGE = [
@@ -89,6 +93,57 @@ def test_the_unit_is_that_of_the_largest(units):
         found, text = even_unit([2.5 * scale, 0.0], units)
         assert (found, text(2.5 * scale), text(0.0)) == (unit, "2.5", "0")
     assert even_unit([], units)[0] == units[-1][1]
+
+
+# ---------------------------------------------------------------- what is printed
+
+
+UNGROUPED = re.compile(r"(?<![\w.,/(>-])(?<!> )\d{5,}(?![\w.)/-]| ->)|\de\+\d")
+"""Five digits or more without a comma, unless they are a size in a shape, or a part of a name or an address."""
+BLOCKS = re.compile(r"^```\w*\n(\$ hwcost.*?)^```", re.MULTILINE | re.DOTALL)
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+LIST = "name,kind,k,c,f,h,w\nfirst,conv2d,7,3,64,224,224\nsecond,conv2d,3,64,128,112,112\nlast,linear,,50176,10000,,\n"
+POINT = ("estimate", "--k", "3", "--c", "64", "--h", "224", "--w", "224", "--s1", "8", "--s2", "8")
+COMMANDS = [
+    (*POINT, "--f", "640"),
+    (*POINT, "--f", "64,6400"),
+    (*POINT[:-4], "--f", "640", "--device", "gemmini-firesim", "--explain"),
+    (*POINT[:-4], "--f", "640", "--device", "edge-tpu", "--explain"),
+    ("model", "net.csv", "--device", "gemmini-firesim", "--extrapolate"),
+    ("model", "net.csv", "--device", "tpu-v5e", "--buffer", "64k,1M"),
+    ("compare", "net.csv", "--devices", "all"),
+    ("sweep", "net.csv", "--rows", "8:256:8", "--cols", "8:256:8", "--dataflow", "ws,os"),
+    ("advise", "net.csv", "--device", "tpu-v5e", "--budget", "0.9"),
+]
+
+
+def lines_without_commands(text):
+    left_out = ("$", "hwcost", "nas-plugin", '"', "{", "#", "formula")
+    return [line for line in text.splitlines() if not line.lstrip().startswith(left_out)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_outputs_on_the_pages_group_their_digits(page):
+    for block in BLOCKS.findall(page.read_text(encoding="utf-8")):
+        found = [line for line in lines_without_commands(block) if UNGROUPED.search(line)]
+        assert found == []
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_commands_group_their_digits(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.csv").write_text(LIST, encoding="utf-8")
+    assert main(list(command)) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"\d,\d{3}", out)
+    assert [line for line in lines_without_commands(out) if UNGROUPED.search(line)] == []
+
+
+@pytest.mark.parametrize("name", device_names())
+def test_numbers_of_devices_are_in_peoples_units(name):
+    file = read_device(name)
+    shown = [entry.in_words for entries in (file.entries, file.facts) for entry in entries.values()]
+    assert [text for text in shown if UNGROUPED.search(text)] == []
 
 
 LAYERS = {

@@ -355,7 +355,7 @@ def test_the_least_size_is_a_share_of_the_first_width():
     network = from_torch(model, example_inputs=example)
     floor = network_cost(network.at({"0": 32}), ARRAY).total.cycles
     assert [step.report.floor for step in steps] == [floor, floor]
-    assert "50.00% of the cycles are left" in str(steps[1].report)
+    assert "50.00 % of the cycles are left" in str(steps[1].report)
 
 
 def test_the_least_size_is_no_share_of_a_share():

@@ -1,8 +1,10 @@
 """Values print as one line, as a block of lines, and as a table in a notebook; none is a dump of its fields."""
 
+import dataclasses
 import json
 import pickle
 import re
+import warnings
 
 import numpy as np
 import pytest
@@ -49,6 +51,17 @@ def make(folder):
     yield "tables", space_tables(space, ARRAY)
     yield "a loss", LatencyLoss(space, ARRAY)
     yield "a search space", load_arch_def()
+    pytest.importorskip("scipy")
+    from measuring import START, measure
+
+    from hwcost.calibration import fit
+    from hwcost.torch import prune
+
+    truth = dataclasses.replace(START, cycles_per_layer=12345.0, dram_bytes_per_s=3e9)
+    yield "a calibration", fit(START, measure(truth, noise=0.02), free=["cycles_per_layer"], fold_seeds=(0,))
+    layers = torch.nn.Conv2d(3, 65, 3), torch.nn.ReLU(), torch.nn.Conv2d(65, 128, 3)
+    with warnings.catch_warnings(action="ignore"):  # there are no data
+        yield "a pruning", prune(torch.nn.Sequential(*layers), torch.zeros(1, 3, 32, 32), ARRAY, target=0.75)
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +72,7 @@ def values(tmp_path_factory):
 NAMES = [
     "a cost", "the cost of a layer", "a row", "a module", "a breakdown", "advice on a width", "a step", "a budget",
     "widths", "an array", "a device", "a fit", "measurements", "tables", "a loss", "a search space",
+    "a calibration", "a pruning",
 ]  # fmt: skip
 
 
@@ -77,7 +91,7 @@ def test_values_print_in_peoples_words(values, name):
     assert "<pre" not in html
 
 
-@pytest.mark.parametrize("name", [each for each in NAMES if each not in ("tables", "a loss")])
+@pytest.mark.parametrize("name", [each for each in NAMES if each not in ("tables", "a loss", "a pruning")])
 def test_they_are_values_as_before(values, name):
     value = values[name]
     again = pickle.loads(pickle.dumps(value))  # our own
@@ -123,6 +137,32 @@ def test_devices_read_as_they_are_made_and_show_every_field(name):
     if file.fit is not None:
         assert not re.search(r"mape|log_margin", file.fit._repr_html_() + str(file.fit))
         assert "mean error" in str(file)
+
+
+@pytest.mark.parametrize("name", ["a calibration", "a pruning", "measurements"])
+def test_collections_have_records(values, name):
+    pandas = pytest.importorskip("pandas")
+    value = values[name]
+    frame = value.to_dataframe()
+    assert isinstance(frame, pandas.DataFrame)
+    assert len(value) == len(frame) == len(value.records()) == len(list(value)) > 1
+    assert list(frame) == list(value.records()[0])
+
+
+def test_a_calibration_shows_values_in_units_and_records_what_was_predicted(values):
+    found = values["a calibration"]
+    assert re.search(r"cycles_per_layer +1\d,\d{3} cycle ", str(found))
+    assert "MACs" in str(found).splitlines()[-1] or "MACs" in str(found)
+    assert [each["measured_seconds"] for each in found.records()] == list(found.measured)
+    assert all(each["ratio"] == each["predicted_seconds"] / each["measured_seconds"] for each in found.records())
+
+
+def test_a_pruning_has_bars_of_utilization_and_records_of_layers(values):
+    found = values["a pruning"]
+    assert found._repr_html_().count('class="b"') >= 2
+    first = found.records()[0]
+    assert first["cycles_before"] > first["cycles_after"] > 0
+    assert sum(each["macs_before"] for each in found.records()) == found.report.before.macs
 
 
 def test_measurements_are_a_collection(values):

@@ -313,7 +313,7 @@ def test_long_sweeps_show_progress_on_a_terminal(hwcost, monkeypatch):
     code, _, err = hwcost("sweep", "one.csv", "--rows", "1:2300", "--cols", "1:2200", "--front-only")
     assert code == 0
     assert len(err.splitlines()) == 10
-    assert err.splitlines()[-1] == "100 % of 5060000 points"
+    assert err.splitlines()[-1] == "100 % of 5,060,000 points"
     assert hwcost(*LIST, *SPACE, "--front-only")[2] == ""
 
 
@@ -340,7 +340,7 @@ def test_progress(capsys, monkeypatch, rich, terminal):
 def test_a_hundred_thousand_arrays(good):
     started = time.process_time()
     out = good("sweep", "residual.csv", "--rows", "8:256", "--cols", "8:410", "--dataflow", "ws,os,is")
-    assert ": 301041 points\n" in out
+    assert ": 301,041 points\n" in out
     # seconds, not minutes: a loop over the points takes about ten
     assert time.process_time() - started < 120
     random = np.random.default_rng(0)

@@ -248,7 +248,7 @@ def _budget(advice: Advice_, found: Any) -> Iterator[str]:
     yield f"budget {found.share:g}: {cost}, with {100 * kept:.2f} % of the MACs"
     widths = {each.name: each.width.size for each in advice.widths}
     for name, size in found.sizes.items():
-        yield f"  {name}: {widths[name]} -> {size}"
+        yield f"  {name}: {number(widths[name])} -> {number(size)}"
     yield f"  {_quality(found)}"
 
 
@@ -256,6 +256,6 @@ def _quality(found: Any) -> str:
     most = f"{percent(found.gap)} % more MACs" if found.gap < 1 else f"{1 + found.gap:.3g} times the MACs"
     if found.is_proven:
         return "proven: no other sizes within the budget keep more MACs" + (f" (at most {most})" if found.gap else "")
-    combined = f"{found.options} of {found.of_options} sizes could be combined"
+    combined = f"{number(found.options)} of {number(found.of_options)} sizes could be combined"
     reason = "--effort leaves out some sets of widths" if found.options == found.of_options else combined
     return f"not proven ({reason}): other sizes within the budget may keep at most {most}"

@@ -10,6 +10,7 @@ from hwcost.devices import FIELD_UNITS, DeviceFile, Entry, Fit
 from hwcost.devices.measured import error_in_words
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
+from hwcost.units import plural
 
 __all__ = ["device_file"]
 
@@ -115,7 +116,7 @@ def _warnings(found: Calibration) -> Iterator[str]:
     seeds = len(found.settings.fold_seeds)
     yield (
         f"Validated on held-out measurements, {found.settings.folds} folds, mean of {seeds} shuffles: {validated} "
-        f"({found.scores.count} measurements)."
+        f"({plural(found.scores.count, 'measurement')})."
     )
     unsure = [name for name, each in found.estimates.items() if not each.is_determined]
     if unsure:

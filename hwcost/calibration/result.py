@@ -13,14 +13,14 @@ import numpy as np
 
 from hwcost.arrays import Table
 from hwcost.calibration.settings import Settings
-from hwcost.calibration.shown import lines_of
+from hwcost.calibration.shown import document_of, records_of
 from hwcost.devices import ExtrapolationWarning, Range, beyond_ranges
 from hwcost.devices.measured import COVERAGE, MARGIN, doubts
 from hwcost.errors import MissingDependencyError
 from hwcost.machine.array import SystolicArray
 from hwcost.model.formula import layer_cost
 from hwcost.model.layers import Layer
-from hwcost.tables import Lines
+from hwcost.tables import Documents, Records
 from hwcost.units import CLOCKS, in_unit, percent, plural
 
 try:
@@ -184,7 +184,7 @@ def estimates(values: dict[str, float], shares: Sequence[bool], slopes: Array, r
 
 
 @dataclass(frozen=True, repr=False)
-class Calibration(Lines):
+class Calibration(Records):
     """A fitted device, with its errors and estimates; prints as the report of ``hwcost calibrate``.
 
     Attributes:
@@ -235,9 +235,13 @@ class Calibration(Lines):
     beaten: tuple[Mapping[str, Any], ...] = ()
     fields: Mapping[str, Any] = Table({})
 
-    def lines(self) -> Iterator[str]:
+    def document(self) -> Documents:
         """Errors, numbers and how far the data determine them, forms, doubts."""
-        return lines_of(self)
+        return document_of(self)
+
+    def records(self) -> list[dict[str, Any]]:
+        """A dictionary for each measurement, with its held-out prediction."""
+        return records_of(self)
 
     @property
     def in_words(self) -> str:

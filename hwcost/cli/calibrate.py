@@ -226,8 +226,8 @@ def calibrate(
         files = {"name": made.name, "file": output, "plot": picture, "left_out": rows.left_out}
         click.echo(json_document(SCHEMA, files | found.as_dict()))
     written = (path for path in (output, picture) if path is not None)
-    for line in () if as_json else (*found.lines(), *written):
-        click.echo(line)
+    if not as_json:
+        click.echo("\n".join([found.document().for_stdout("--json"), *written]))
     if in_doubt is not None:
         reason = f"the fit is in doubt: {found.doubts[0]}"
         raise InvalidValueError("--output", in_doubt, "mend the measurements, or pass --force", reason=reason)

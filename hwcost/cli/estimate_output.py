@@ -154,7 +154,7 @@ def _folds(work: Work, figures: Figures) -> str:
     flow, laid = array.dataflow_row, lowered(gemm, array)
     rows, cols = getattr(laid, flow.rows), getattr(laid, flow.cols)
     what = "groups" if laid.count == gemm.count else "products"
-    groups = f"{laid.count} {what} x " if laid.count > 1 else ""
+    groups = f"{number(laid.count)} {what} x " if laid.count > 1 else ""
     in_time = f" x {number(figures['folds_in_time'])}" if array.max_streamed is not None else ""
     along = f"{number(figures['folds_along_rows'])} x {number(figures['folds_along_cols'])}{in_time}"
     whole = f"{groups}{along} = {number(figures['folds'])}"

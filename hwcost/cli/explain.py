@@ -64,7 +64,7 @@ def _shape(work: Work) -> Iterator[Sentence]:
     array, folds = work.array, work.folds
     flow, laid = array.dataflow_row, lowered(work.gemm, array)
     of_each = f"({number(laid.m)} x {number(laid.k)})({number(laid.k)} x {number(laid.n)})"
-    yield Sentence("lowering", f"{array.lowering_row.summary}: {laid.count} of {of_each}")
+    yield Sentence("lowering", f"{array.lowering_row.summary}: {number(laid.count)} of {of_each}")
     part = lowered(work.part, array)
     if array.arrays > 1:
         yield Sentence("split", split_text(work))

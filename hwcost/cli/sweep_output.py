@@ -53,7 +53,7 @@ def document_of(context: Context, *, top: int | None, most: int, front_only: boo
     parts = [Document(below=head), *([] if front_only else [_budgets(context)])]
     title = f"{plural(len(front), 'point')} on the Pareto front of {objectives_text(found)}"
     if len(shown) < len(front):
-        title += f"; the {len(shown)} fastest" if len(shown) > 1 else "; the fastest"
+        title += f"; the {number(len(shown))} fastest" if len(shown) > 1 else "; the fastest"
     legend = {f" {index}": text for index, text in enumerate(context.legend)}
     parts.append(replace(_table(context, title, shown), below=legend))
     terms = terms_of((column for part in parts for column in part.columns), head)
@@ -69,7 +69,7 @@ def _head(context: Context) -> dict[str, str]:
     layers, points = plural(len(context.network.priced), "layer"), plural(len(found), "point")
     texts = {
         "network": f"{context.title}; {layers}, {number(found.macs)} MACs",
-        "arrays": f"{arrays} of {_span(found.rows)} x {_span(found.cols)}{within}; {flows}{over}: {points}",
+        "arrays": f"{number(arrays)} of {_span(found.rows)} x {_span(found.cols)}{within}; {flows}{over}: {points}",
         "fastest": _point(context, found.fastest()),
         "busiest": _point(context, found.busiest()),
     } | ({} if found.energy_joules is None else {"most frugal": _point(context, found.most_frugal())})

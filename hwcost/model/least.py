@@ -18,6 +18,7 @@ from hwcost.model.gemm import Gemm
 from hwcost.model.given import MOST, Given, given_of, problem_of
 from hwcost.model.tilings import TILINGS, Moved, Problem, Tile, Tiling, held, moved
 from hwcost.relaxation import Relaxation
+from hwcost.units import number
 
 __all__ = ["Chosen", "best_of", "no_tile_fits", "tiling_of"]
 
@@ -282,9 +283,9 @@ def _smallest(given: Given) -> list[float]:
 
 def no_tile_fits(rooms: Iterable[float], needed: Collection[float] = ()) -> NoTileError:
     """The error about buffers that are too small for what the array takes at once, and what that needs of each."""
-    takes = f"takes {' and '.join(f'{math.ceil(size):,}' for size in needed)} bytes: " if needed else "is "
+    takes = f"takes {' and '.join(number(math.ceil(size)) for size in needed)} bytes: " if needed else "is "
     allowed = f"larger buffers; the smallest tile {takes}a row of outputs for as many filters as the array has columns"
-    sizes = ", ".join(f"{room:g}" for room in rooms)
+    sizes = ", ".join(number(room) for room in rooms)
     error = NoTileError("SystolicArray.buffer_bytes", sizes, allowed, reason="no tile fits")
     error.needed = sum(needed)
     return error

@@ -22,13 +22,14 @@ from hwcost.pruning.fitting import Cutting, Fit
 from hwcost.pruning.norms import of_the_batch
 from hwcost.pruning.report import Block, Depth, Tried
 from hwcost.pruning.valuing import EXAMPLES, of_at_most
+from hwcost.units import percent
 
 __all__ = ["Blocked", "best_depth", "with_blocks"]
 
 MOST_TRIED = 4
 _KEPT = "kept as asked"
 _FREE = "its layers cost nothing"
-_LESS = f"others went first; without it as well, less than {FILL:.0%} of the limit is used"
+_LESS = f"others went first; without it as well, less than {percent(FILL)} % of the limit is used"
 _BETTER = "at the limit, the loss is lower with it"
 
 

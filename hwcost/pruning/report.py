@@ -11,7 +11,8 @@ from hwcost.model.cost import Cost
 from hwcost.network.run import Spilled
 from hwcost.pruning.batches import Measured
 from hwcost.pruning.shown import document_of
-from hwcost.tables import Documents, Shown
+from hwcost.tables import Documents, Records
+from hwcost.units import percent
 
 __all__ = ["Block", "Depth", "PrunedLayer", "PruningReport", "Stage", "Tried"]
 
@@ -110,7 +111,7 @@ class Depth(NamedTuple):
 
 
 @dataclass(repr=False)
-class PruningReport(Shown):
+class PruningReport(Records):
     """What a pruning did.
 
     Attributes:
@@ -201,7 +202,7 @@ class PruningReport(Shown):
         """What was left of the cost on one line."""
         share = self._figure(self.after) / self._figure(self.before)
         macs = float(self.after.macs) / float(self.before.macs)
-        return f"{self.name} on {self.array}: {share:.1%} of the {self.measure}, {macs:.1%} of the MACs"
+        return f"{self.name} on {self.array}: {percent(share)} % of the {self.measure}, {percent(macs)} % of the MACs"
 
     def document(self) -> Documents:
         """The report for people: what changed, layer by layer, and what did not and why."""
@@ -210,6 +211,16 @@ class PruningReport(Shown):
     def lines(self) -> Iterator[str]:
         """The text."""
         return self.document().lines()
+
+    def records(self) -> list[dict[str, Any]]:
+        """A dictionary for each layer: its shape and its cost before and after."""
+        names = ("macs", "cycles", "seconds", "utilization", "dram_bytes")
+        return [
+            {"name": each.name, "shape_before": each.shapes[0], "shape_after": each.shapes[1]}
+            | {f"{name}_{when}": getattr(cost, name)
+               for when, cost in (("before", each.before), ("after", each.after)) for name in names}
+            for each in self.layers
+        ]  # fmt: skip
 
     def as_dict(self) -> dict[str, Any]:
         """Everything as plain data."""

@@ -28,7 +28,7 @@ from hwcost.pruning.recipe import save_pruned
 from hwcost.pruning.report import PruningReport, Stage
 from hwcost.pruning.tuning import DISTIL, MakeOptimizer, Tuning
 from hwcost.pruning.weights import weights_digest
-from hwcost.tables import Documents, Shown
+from hwcost.tables import Documents, Records
 from hwcost.units import plural
 
 __all__ = ["Pruned"]
@@ -53,7 +53,7 @@ class _Start(NamedTuple):
 
 
 @dataclass(repr=False)
-class Pruned(Shown):
+class Pruned(Records):
     """A module that was pruned; prints as its report.
 
     Attributes:
@@ -82,6 +82,10 @@ class Pruned(Shown):
     def document(self) -> Documents:
         """That of the report."""
         return self.report.document()
+
+    def records(self) -> list[dict[str, Any]]:
+        """Those of the report."""
+        return self.report.records()
 
     def lines(self) -> Iterator[str]:
         """Those of the report."""

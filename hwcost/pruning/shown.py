@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from hwcost.devices.measured import legend
 from hwcost.model.columns import TERMS as COST_TERMS
-from hwcost.tables import Column, Document, Documents
+from hwcost.tables import Column, Document, Documents, even, even_percent, even_unit
 from hwcost.units import NOT_SHOWN, TIMES, in_unit, labelled, layer_name, marked, number, plural, printable, shortlist
 
 __all__ = ["PROVEN", "document_of"]
@@ -21,6 +21,7 @@ Report_: TypeAlias = Any
 PROVEN = 1e-5
 """The gap from which on a result is said to be not proven."""
 _NAMED = 8
+_WHEN = ("before", "after")
 _LONGEST = 60
 _TERMS = {
     "left": "what stays, as a share of before",
@@ -164,12 +165,14 @@ def _widths(report: Report_) -> Document:
 
 def _layers(report: Report_) -> Document:
     """A line for each layer that changed, and one for all others."""
-    of_array, whole = bool(report.before.pe_cycles), _whole(report)
     same = [each for each in report.layers if each.shapes[0] == each.shapes[1] and each.before == each.after]
-    titles = ["layer", "shape before", "shape after", f"{whole} before", f"{whole} after"]
-    titles += ["util before[%]", "util after[%]"] if of_array else []
-    ranks = {"shape before": 4, "shape after": 3, "util before[%]": 2, "util after[%]": 1}
-    rows = [_layer_row(report, each, of_array) for each in report.layers if each not in same]
+    changed = [each for each in report.layers if each not in same]
+    columns = [
+        Column[Any]("layer", lambda each: printable(each.name), to_the_left=True),
+        *(_shapes("before", 0, rank=4), _shapes("after", 1, rank=3)),
+        *(column for which in (0, 1) for column in _costs(report, changed, which)),
+        *(column for which in (0, 1) if report.before.pe_cycles for column in _uses(changed, which)),
+    ]
     below = {}
     if same:
         cost = _amount(report, sum(getattr(each.before, report.measure) for each in same))
@@ -178,16 +181,35 @@ def _layers(report: Report_) -> Document:
         below["unchanged"] = f"{plural(len(same), 'layer')} of {cost}{unit}: {names}"
     if report.beyond:
         below[" beyond"] = legend(report.measured, len(report.layers), report.beyond)
-    return _texts(titles, rows, words={"shape before", "shape after"}, ranks=ranks, below=below)
+    return Document(columns=columns if changed else (), rows=changed, below=below)
 
 
-def _layer_row(report: Report_, layer: Any, of_array: bool) -> tuple[str, ...]:
-    of_both = layer.before, layer.after
-    figures = [getattr(each, report.measure) for each in of_both]
-    texts = [_amount(report, each) if each or of_array else NOT_SHOWN for each in figures]  # not in the table
-    shares = [f"{100 * float(each.utilization):.1f}" for each in of_both] if of_array else []
-    both = [marked(*pair) for own in (texts, shares) for pair in zip(own, layer.beyond[: len(own)], strict=True)]
-    return (layer.name, *layer.shapes, *both)
+def _shapes(when: str, which: int, rank: int) -> Column[Any]:
+    return Column(f"shape {when}", lambda each: printable(each.shapes[which]), to_the_left=True, rank=rank)
+
+
+def _costs(report: Report_, layers: Sequence[Any], which: int) -> Iterator[Column[Any]]:
+    """Cycles or time before (0) or after (1); a layer that is not in a table of measured costs has none."""
+    both = [float(getattr(each, report.measure)) for layer in layers for each in (layer.before, layer.after)]
+    unit, text = even_unit(both, TIMES) if report.measure == "seconds" else ("", even(both))
+    title = f"{_whole(report)} {_WHEN[which]}{f'[{unit}]' if unit else ''}"
+
+    def shown(layer: Any) -> str:
+        figure = float(getattr((layer.before, layer.after)[which], report.measure))
+        return marked(text(figure) if figure or report.before.pe_cycles else NOT_SHOWN, layer.beyond[which])
+
+    yield Column(title, shown)
+
+
+def _uses(layers: Sequence[Any], which: int) -> Iterator[Column[Any]]:
+    """The utilization before (0) or after (1)."""
+
+    def used(layer: Any) -> float:
+        return float((layer.before, layer.after)[which].utilization)
+
+    text = even_percent(map(used, layers))
+    title = f"util {_WHEN[which]}[%]"
+    yield Column(title, lambda layer: marked(text(used(layer)), layer.beyond[which]), share=used, rank=2 - which)
 
 
 def _left_alone(reasons: Mapping[str, str]) -> dict[str, str]:

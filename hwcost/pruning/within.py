@@ -28,6 +28,7 @@ from hwcost.pruning.result import Pruned
 from hwcost.pruning.searching import darts
 from hwcost.pruning.supernetwork import supernet
 from hwcost.tables import text_table
+from hwcost.units import number, percent
 
 __all__ = ["EPOCHS", "Bar", "Search", "Subject", "comparison", "finish", "floor_share", "networks_within"]
 
@@ -195,21 +196,23 @@ def comparison(results: Mapping[Target, Pruned], method: str) -> Iterator[str]:
     """The networks within several limits for people: the floor, notes and a table."""
     first = next(iter(results.values())).report
     yield f"{first.name} on {first.array}, by {method}"
-    yield f"floor: with every width at its least size {first.floor / first.before.cycles:.2%} of the cycles are left"
+    left = percent(first.floor / first.before.cycles, 2)
+    yield f"floor: with every width at its least size {left} % of the cycles are left"
     for text in dict.fromkeys(text for each in results.values() for text in each.report.notes):
         yield f"note: {text}"
     yield ""
-    titles = ["limit", "cycles", "of today's", "of the limit", "MACs", "accuracy", "before fine-tuning"]
-    rows = [("none", f"{first.before.cycles:,}", "100.00%", "", f"{first.before.macs:,}", _accuracy(first, 0), "")]
+    titles = ["limit", "cycles", "of today's[%]", "of the limit[%]", "MACs", "accuracy", "before fine-tuning"]
+    first_costs = number(first.before.cycles), "100.00", "", number(first.before.macs)
+    rows: list[tuple[str, ...]] = [("none", *first_costs, _accuracy(first, 0), "")]
     for target, result in results.items():
         report = result.report
-        used = f"{report.after.cycles / report.before.cycles:.2%}", f"{report.used:.2%}"
+        used = (f"{100 * share:.2f}" for share in (report.after.cycles / report.before.cycles, report.used))
         found = _accuracy(report, -1), _accuracy(report, -2)
-        rows.append((str(target), f"{report.after.cycles:,}", *used, f"{report.after.macs:,}", *found))
+        rows.append((str(target), number(report.after.cycles), *used, number(report.after.macs), *found))
     yield from text_table(titles, rows)
 
 
 def _accuracy(report: PruningReport, stage: int) -> str:
     """On the held-out examples; the loss where outputs are no scores of classes."""
     measured = report.stages[stage].measured
-    return f"loss {measured.loss:.4f}" if measured.accuracy is None else f"{measured.accuracy:.2%}"
+    return f"loss {measured.loss:.4f}" if measured.accuracy is None else f"{percent(measured.accuracy, 2)} %"

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from hwcost.tables.text import Column, bar, fitted, is_terminal, table, terminal_width
-from hwcost.units import labelled, printable
+from hwcost.units import labelled, number, printable
 
 __all__ = ["BLANK", "Document", "Documents"]
 
@@ -106,7 +106,7 @@ class Document:
             found, gone = fitted(found, self.rows, width)
         lines = list(table(found, self.rows, coloured=coloured)) if found else []
         if self.left_out:
-            lines.append(f"... and {self.left_out:,} more")
+            lines.append(f"... and {number(self.left_out)} more")
         return lines, [column for column in gone if column.title]
 
     def _below(self, coloured: bool, width: int | None) -> Iterator[str]:
@@ -136,7 +136,7 @@ class Document:
                 parts.append("</tr>")
             parts.append("</tbody></table>")
         if self.left_out:
-            parts.append(f"<p>... and {self.left_out:,} more</p>")
+            parts.append(f"<p>... and {number(self.left_out)} more</p>")
         for label, text in self.below.items():
             shown = "" if label.startswith(" ") else f'<span class="k">{_text(label)}</span> '
             parts.append(f"<p>{shown}{_text(text)}</p>")

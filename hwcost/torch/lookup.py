@@ -16,6 +16,7 @@ from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.network.network import Network
 from hwcost.torch.tables import space_tables
+from hwcost.units import number
 
 __all__ = ["MOST", "Choice", "Costs", "Rows", "within"]
 
@@ -132,8 +133,8 @@ def within(
     if not (cost <= limit).any():
         smallest = {name: min(values) for name, values in grid.items()}
         if (fewest := costs.one(smallest)) > limit:
-            allowed = f"at least {fewest:,.0f} cycles, which the smallest network takes"
-            raise InvalidValueError("target", f"{limit:,.0f} cycles", allowed)
+            allowed = f"at least {number(round(fewest))} cycles, which the smallest network takes"
+            raise InvalidValueError("target", f"{number(round(limit))} cycles", allowed)
         return costs.rows([smallest])
     inside = (cost <= limit) & (cost >= least)
     if not inside.any():

@@ -27,6 +27,7 @@ from hwcost.network.operations import whole
 from hwcost.pruning.images import folder_digest
 from hwcost.pruning.tuning import trainable
 from hwcost.pruning.within import Search, Subject, comparison, finish, floor_share, networks_within
+from hwcost.units import percent
 from nas_plugin.images import load
 from nas_plugin.sources import CUT, FULL
 
@@ -62,7 +63,8 @@ def search_network(source: str, given: Mapping[str, Any], out: Path | None, *, a
         assert folder is not None
         trainable(module.model)
         share = floor_share(module.network, machine.array, targets, search)
-        note(f"floor: with every width at its least size {share:.2%} of the cycles are left; no widths save more")
+        left = f"{percent(share, 2)} % of the cycles are left"
+        note(f"floor: with every width at its least size {left}; no widths save more")
         if not folder.is_finished:
             examples = examples_from(module, data, members["held_out"], search.seed, _SETS)
             for text in (*module.notes, *examples.notes):

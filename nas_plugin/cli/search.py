@@ -186,7 +186,7 @@ def search(source: str | None, out: Path | None, resume: Path | None, as_json: b
     if as_json:
         click.echo(json.dumps(result.as_dict() | {"run": str(folder)}, indent=2))
     else:
-        click.echo("\n".join([*result.lines(), f"Run folder: {folder}"]))
+        click.echo(f"{result.document().for_stdout('--json')}\nRun folder: {folder}")
 
 
 def _new_folder(arch: ArchDef, given: dict[str, Any]) -> Path:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from hwcost import InvalidValueError
 from hwcost.errors import MISSING
 from hwcost.network.limits import FILL
+from hwcost.units import number
 from nas_plugin.images import Dataset, split
 from nas_plugin.methods.darts import DartsSearch, judge_of
 from nas_plugin.methods.one_shot import OneShotSearch, pool_of, ranked_by
@@ -124,8 +125,8 @@ def check(arch: ArchDef, settings: SearchSettings) -> None:
     least, most = (scale * costs.one({name: sizes[end] for name, sizes in costs.sizes.items()}) for end in (0, -1))
     if least > limit or FILL * limit > most:
         low, high = math.ceil(1000 * least / reference) / 1000, math.floor(1000 * most / reference) / 1000
-        smallest = f"at least {math.ceil(least):,} cycles ({low:.3f} of the reference's), as the smallest network"
-        largest = f"at most {math.floor(most):,} cycles ({high:.3f}), as the largest"
+        smallest = f"at least {number(math.ceil(least))} cycles ({low:.3f} of the reference's), as the smallest network"
+        largest = f"at most {number(math.floor(most))} cycles ({high:.3f}), as the largest"
         ms = [1e3 * cycles / arch.array.clock_hz for cycles in (math.ceil(least), math.floor(most))]
         advice = f"that is {ms[0]:.6g}ms to {ms[1]:.6g}ms; a number alone is a share, write 2100cycles for cycles"
         raise InvalidValueError("target", settings.target, f"{smallest}, and {largest}; {advice}")

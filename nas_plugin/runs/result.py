@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,12 @@ import tomli_w
 
 from hwcost import Report, network_cost
 from hwcost.pruning.weights import saved_weights
-from hwcost.tables import Facts, Lines
+from hwcost.tables import Document, Facts, Shown
 from hwcost.units import number, percent
 from nas_plugin.methods.settings import SearchSettings
 from nas_plugin.methods.training import Record
 from nas_plugin.runs.folders import save
-from nas_plugin.runs.shown import lines_of
+from nas_plugin.runs.shown import document_of
 from nas_plugin.runs.sweep import SearchSweep
 from nas_plugin.runs.task import read_weights
 from nas_plugin.space.arch_def import ArchDef
@@ -55,7 +55,7 @@ class Outcome(Facts):
 
 
 @dataclass(frozen=True, repr=False)
-class SearchResult(Lines):
+class SearchResult(Shown):
     """What a run found; prints as ``nas-plugin search`` does.
 
     Attributes:
@@ -75,9 +75,9 @@ class SearchResult(Lines):
     log: list[Record]
     made_with: Mapping[str, str]
 
-    def lines(self) -> Iterator[str]:
+    def document(self) -> Document:
         """Winner and reference side by side, and what the winner takes of the limit."""
-        return lines_of(self)
+        return document_of(self)
 
     @property
     def in_words(self) -> str:

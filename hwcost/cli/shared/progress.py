@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from hwcost.units import number
+
 __all__ = ["Show", "progress_of", "progress_of_unknown", "showing", "waiting"]
 
 Show = Callable[[str, int, int, str], None]
@@ -60,7 +62,7 @@ def _lines(whole: int, what: str) -> Callable[[int], None]:
         nonlocal done
         before, done = done, min(done + count, whole)
         if 10 * done // whole > 10 * before // whole:
-            click.echo(f"{100 * done // whole} % of {whole} {what}", err=True)
+            click.echo(f"{100 * done // whole} % of {number(whole)} {what}", err=True)
 
     return advance
 
