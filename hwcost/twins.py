@@ -13,7 +13,9 @@ from hwcost import advice
 from hwcost.devices import DeviceFile, device_names
 from hwcost.errors import InvalidValueError
 from hwcost.importers import from_torch, read_network
+from hwcost.importers.sources import check_file
 from hwcost.machine.array import SystolicArray
+from hwcost.network.pricing import check_layers
 from hwcost.reports import Comparison, Summary, summarise
 from hwcost.reports.comparison import compare_named
 from hwcost.reports.names import networks_by_name
@@ -142,9 +144,10 @@ def _network(given: Any, **inputs: Any) -> Any:
     if _is_module(given):
         return from_torch(given, **inputs)
     is_path = isinstance(given, (str, os.PathLike))
-    if is_path and ":" in os.path.basename(os.fspath(given)):
-        reason = "a file of Python is a program"
-        raise InvalidValueError("network", given, "import the module and pass it, with input_size=", reason=reason)
+    if is_path:
+        check_file(os.fspath(given))
+    else:
+        check_layers(given, "network")
     for name, value in inputs.items():
         if value is not None:
             raise InvalidValueError(name, value, "leave it out", reason="the network is no module")

@@ -162,7 +162,12 @@ def test_columns_are_left_out_by_rank_until_lines_fit():
     [
         ("no.csv", {}, "no.csv"),
         ("net.py:Net", {}, "import the module and pass it"),
+        ("net.py", {"input_size": (1, 3)}, "import the module and pass it"),
+        ("net.pt", {}, "a PyTorch module, or a file that ends in"),
+        ("net", {"input_size": (1, 3)}, "a PyTorch module, or a file that ends in"),
         ([Linear(3, 4)], {"input_size": (1, 3)}, "the network is no module"),
+        (Linear, {"input_size": (1, 3)}, "Linear is a class; call it: Linear()"),
+        (4, {"input_size": (1, 3)}, "a Network, a mapping"),
     ],
 )
 def test_a_report_of_what_is_no_network_is_refused(network, options, words):

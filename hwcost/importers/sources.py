@@ -12,13 +12,13 @@ from collections.abc import Iterator, Sequence
 from hwcost.errors import InvalidValueError, first_line, unknown
 from hwcost.files import check_given, read_given, unusable
 
-__all__ = ["MOST_BYTES", "check_member", "check_source", "source_kind", "unknown_member"]
+__all__ = ["MOST_BYTES", "check_file", "check_member", "check_source", "source_kind", "unknown_member"]
 
 MOST_BYTES = 2**26
 """Of a Python file."""
 _NAMED = 8
 """Names of a file that an error lists."""
-_ALLOWED = "FILE.py:NAME for a PyTorch module, or a file that ends in .onnx, .tflite, .toml or .csv"
+_FILES = ("onnx", "tflite", "toml", "csv")
 _PICKLES = ("pt", "pth", "ckpt", "bin", "pkl", "pickle", "safetensors")
 _DYNAMIC = frozenset({"__getattr__", "eval", "exec", "globals", "locals", "modules", "vars"})
 """Names with which a file may make others that its text does not show."""
@@ -38,15 +38,33 @@ def source_kind(source: str) -> str:
         if not name.isidentifier():
             raise InvalidValueError("model", source, "FILE.py:NAME with the name of a module, class or function in it")
         return "torch"
-    ending = source.rpartition(".")[2].lower() if "." in source else ""
-    if ending in ("onnx", "tflite", "toml", "csv"):
+    ending = _ending_of(source)
+    if ending in _FILES:
         return ending
     if ending == "py":
         raise InvalidValueError("model", source, _with_a_name(source))
-    if ending in _PICKLES:
-        allowed = f"{_ALLOWED}; files of weights hold no layers, and pickles are not opened"
-        raise InvalidValueError("model", source, allowed)
-    raise InvalidValueError("model", source, _ALLOWED)
+    raise InvalidValueError("model", source, f"FILE.py:NAME for a PyTorch module, or {_files_text(source)}")
+
+
+def check_file(path: str) -> None:
+    """Raises unless a path ends as one of a file that holds a network, where a module is given as it is and not by name.
+
+    >>> check_file("net.onnx")
+    >>> check_file("nets.py")
+    Traceback (most recent call last):
+    ...
+    hwcost.errors.InvalidValueError: network cannot be used: a file of Python is a program; import the module and pass
+    it, with input_size=
+
+    Raises:
+        InvalidValueError: a Python file, with a name in it or without; a file of another kind.
+    """
+    file, colon, _ = path.rpartition(":")
+    if (file if colon else path).lower().endswith(".py"):
+        reason = "a file of Python is a program"
+        raise InvalidValueError("network", path, "import the module and pass it, with input_size=", reason=reason)
+    if _ending_of(path) not in _FILES:
+        raise InvalidValueError("network", path, f"a PyTorch module, or {_files_text(path)}")
 
 
 def check_source(source: str) -> None:
@@ -95,6 +113,16 @@ def unknown_member(path: str, name: str, names: Sequence[str], what: str) -> Inv
     if not names:
         return InvalidValueError(f"{path}:{name}", name, "add one to the file", reason=f"the file has no {what}")
     return InvalidValueError(path, name, names, form=unknown("name"))
+
+
+def _ending_of(path: str) -> str:
+    return path.rpartition(".")[2].lower() if "." in path else ""
+
+
+def _files_text(path: str) -> str:
+    """The files that hold a network; if a path is of weights alone, why it is none."""
+    why = "; files of weights hold no layers, and pickles are not opened" if _ending_of(path) in _PICKLES else ""
+    return f"a file that ends in .onnx, .tflite, .toml or .csv{why}"
 
 
 def _with_a_name(path: str) -> str:
