@@ -25,7 +25,7 @@ from typing import Any, Final, TypeVar
 
 __all__ = [
     "MISSING", "Faults", "HwcostError", "InvalidValueError", "InvalidValuesError", "KeyNotFoundError",
-    "MissingDependencyError", "MixedLibrariesError", "NoGradientError", "NoTileError", "UnusedRowWarning",
+    "MissingDependencyError", "MixedLibrariesError", "NoGradientError", "NoTileError", "UnusedRowWarning", "about",
     "check_all", "check_one_of", "cut", "did_you_mean", "faults_of", "first_line", "look_up", "needs_extra", "raised",
     "require", "together", "unknown",
 ]  # fmt: skip
@@ -252,6 +252,25 @@ def check_all(errors: Iterable[InvalidValueError]) -> None:
     own = list(errors)
     if own:
         raise together(own)
+
+
+@contextlib.contextmanager
+def about(name: str) -> Iterator[None]:
+    """Errors of the body begin with a name, one of several, unless they have it; no name changes nothing.
+
+    >>> with about("nets.py:UNet"):
+    ...     raise InvalidValueError("module 'd1.0'", "1x3", "pass inputs that it takes", reason="it takes 1 channel")
+    Traceback (most recent call last):
+    ...
+    hwcost.errors.InvalidValueError: nets.py:UNet: module 'd1.0' cannot be used: it takes 1 channel; pass inputs that
+    it takes
+    """
+    try:
+        yield
+    except InvalidValueError as error:
+        if name in str(error):
+            raise
+        raise together(each.at(f"{name}: {each.field}") for each in faults_of(error)) from error.__cause__
 
 
 class MixedLibrariesError(HwcostError, TypeError):

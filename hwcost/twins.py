@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from hwcost import advice
 from hwcost.devices import DeviceFile, device_names
-from hwcost.errors import InvalidValueError
+from hwcost.errors import InvalidValueError, about
 from hwcost.importers import from_torch, read_network
 from hwcost.importers.sources import check_file
 from hwcost.machine.array import SystolicArray
@@ -131,10 +131,11 @@ def compare(
     inputs = {"input_size": input_size, "example_inputs": example_inputs}
     named = networks_by_name(networks, name)
     are_modules = [_is_module(each) for _, each in named]
-    own = [
-        (called, _network(each, **(inputs if is_module or not any(are_modules) else {})))  # without any, an error
-        for (called, each), is_module in zip(named, are_modules, strict=True)
-    ]
+    own = []
+    for index, ((called, each), is_module) in enumerate(zip(named, are_modules, strict=True), 1):
+        taken = inputs if is_module or not any(are_modules) else {}  # without any, an error
+        with about((called or _words_of(each, index)) if len(named) > 1 else ""):
+            own.append((called, _network(each, **taken)))
     machines = device_names() if isinstance(arrays, str) and arrays == "all" else arrays
     return compare_named(own, machines, skip_unsupported=skip_unsupported, extrapolate=extrapolate)
 
@@ -152,6 +153,13 @@ def _network(given: Any, **inputs: Any) -> Any:
         if value is not None:
             raise InvalidValueError(name, value, "leave it out", reason="the network is no module")
     return read_network(os.fspath(given)) if is_path else given
+
+
+def _words_of(given: Any, index: int) -> str:
+    """What one of several networks without names is called in errors."""
+    if isinstance(given, (str, os.PathLike)):
+        return os.fspath(given)
+    return type(given).__name__ if _is_module(given) else f"network {index}"
 
 
 def _is_module(given: Any) -> bool:

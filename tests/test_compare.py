@@ -7,6 +7,7 @@ import dataclasses
 import io
 import json
 import os
+import re
 
 import pytest
 from hypothesis import given
@@ -208,6 +209,34 @@ def test_bad_names_are_refused(given, words):
     with pytest.raises(InvalidValueError) as caught:
         compare(**given, arrays="gemmini")
     assert all(word in str(caught.value) for word in words)
+
+
+def test_what_is_wrong_with_one_of_several_networks_begins_with_its_name(refused):
+    both = refused("compare", "modules.py:Tree", "modules.py:Plain", "--input", "1,5,8,8", *ON)
+    assert both.startswith("Error: modules.py:Tree: module ")
+    alone = refused("compare", "modules.py:Tree", "--input", "1,5,8,8", *ON)
+    assert alone == both.replace("modules.py:Tree: ", "")
+
+
+@pytest.mark.parametrize(
+    ("networks", "name"),
+    [
+        ({"good": LENET, "bad": 3}, "bad: "),
+        ([LENET, 3], "network 2: "),
+        ([LENET, "no.csv"], "the list of layers 'no.csv'"),
+        (3, "network is 3"),
+    ],
+)
+def test_what_is_wrong_with_one_of_several_networks_names_it_in_python(networks, name):
+    with pytest.raises(InvalidValueError, match=re.escape(name)) as caught:
+        compare(networks, "gemmini")
+    assert str(caught.value).startswith(name)
+
+
+def test_modules_among_several_networks_are_named_by_their_class():
+    nn = pytest.importorskip("torch").nn
+    with pytest.raises(InvalidValueError, match=r"^Linear: "):
+        compare([nn.Sequential(nn.Linear(3, 4)), nn.Linear(4, 4)], "gemmini", input_size=(1, 3))
 
 
 def test_a_network_within_a_network_is_no_operation_to_skip():

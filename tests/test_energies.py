@@ -198,7 +198,7 @@ def test_a_device_with_its_own_model_of_memory_takes_a_buffer_for_the_energy_alo
     device = ("--device", "gemmini-firesim", "--buffer", "256k")
     assert main([*ESTIMATE, *device, "--energy", "45nm-textbook", "--json"]) == 0
     text = capsys.readouterr()
-    assert "--buffer is for --energy alone" in text.err
+    assert "--buffer is for --energy alone on gemmini-firesim: " in text.err
     document = json.loads(text.out)
     (row,), settings = document["rows"], document["settings"]
     assert settings["energy_source"]["memory_bytes"] == 2.0**18

@@ -214,6 +214,53 @@ def test_inputs_that_are_typed_wrong(text):
         InputSpec.parse(text)
 
 
+@pytest.mark.parametrize("text", ["1,32:int46", "1,32:int65", "1,32:in64", "1,32:flaot32", "1,32:unit8", "1,32:boool"])
+def test_a_misspelt_type_is_offered_as_one_that_indexes_or_computes(text):
+    with pytest.raises(InvalidValueError, match="did you mean") as caught:
+        InputSpec.parse(text)
+    (name,) = caught.value.names
+    dtype = InputSpec.parse(name).stand_in().dtype
+    assert (torch.zeros(2).to(dtype) + torch.ones(2).to(dtype)).shape == (2,)
+
+
+class Indexing(nn.Module):
+    """A module that takes indices in one of several ways."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.how, self.last = how, nn.Linear(10, 3)
+        self.table = nn.Parameter(torch.ones(5, 10))
+
+    def forward(self, ids):
+        return self.last(self.how(self.table, ids).float())
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        lambda table, ids: nn.functional.embedding(ids, table),
+        lambda table, ids: nn.functional.embedding_bag(ids, table),
+        lambda table, ids: nn.functional.one_hot(ids, 10),
+        lambda table, ids: table[ids],
+        lambda table, ids: table.gather(0, ids[:, :1].expand(-1, 10)),
+    ],
+    ids=["embedding", "embedding bag", "one-hot", "index", "gather"],
+)
+def test_indices_that_are_no_integers_are_told_how_to_be(how):
+    model = Indexing(how)
+    with pytest.raises(InvalidValueError) as caught:
+        from_torch(model, (2, 4))
+    assert "--input 2,4:int64" in caught.value.allowed
+    given = eval(re.search(r"example_inputs=(\S+\(\))", caught.value.allowed)[1], {"torch": torch})
+    assert from_torch(model, example_inputs=given).macs == from_torch(model, InputSpec((2, 4), "int64")).macs > 0
+
+
+def test_other_faults_say_nothing_of_indices():
+    with pytest.raises(InvalidValueError) as caught:
+        from_torch(nn.Linear(4, 2), (1, 3))
+    assert "indices" not in str(caught.value)
+
+
 def test_the_network_can_be_priced_on_many_arrays_at_once():
     rows = np.arange(8, 33)
     total = network_cost(from_torch(lenet(), (1, 1, 28, 28)), SystolicArray(rows, 16)).total

@@ -16,7 +16,7 @@ from hwcost.cli.shared.networks import HAVE_DIMS, ModelOptions, check_network, m
 from hwcost.cli.shared.options import extrapolate, form_options, option, skip_unsupported
 from hwcost.cli.shared.outputs import check_outputs, output_option, write_output
 from hwcost.console import checked, note
-from hwcost.errors import Faults, InvalidValueError, check_one_of
+from hwcost.errors import Faults, InvalidValueError, about, check_one_of
 from hwcost.importers.sources import check_source, source_kind
 from hwcost.reports.comparison import Comparison
 from hwcost.reports.shown import missing_of
@@ -141,14 +141,15 @@ def _networks(sources: Sequence[str], options: ModelOptions) -> list[Network]:
     known: set[str] = set()
     for source, each in zip(sources, _options_of(sources, options), strict=True):
         own = each
-        try:
-            network = own.read(source)
-        except InvalidValueError as error:
-            if error.field != "--dim" or graphs < 2 or error.reason:
-                raise
-            known.update(error.names)  # of several graphs, each takes the dynamic sizes that it has
-            own = own._replace(dims=tuple(text for text in own.dims if text.rpartition("=")[0] in error.names))
-            network = own.read(source)
+        with about(printable(source) if len(sources) > 1 else ""):
+            try:
+                network = own.read(source)
+            except InvalidValueError as error:
+                if error.field != "--dim" or graphs < 2 or error.reason:
+                    raise
+                known.update(error.names)  # of several graphs, each takes the dynamic sizes that it has
+                own = own._replace(dims=tuple(text for text in own.dims if text.rpartition("=")[0] in error.names))
+                network = own.read(source)
         found.append(network)
         used.update(own.dims)
     for text in options.dims:

@@ -47,7 +47,7 @@ def source_kind(source: str) -> str:
 
 
 def check_file(path: str) -> None:
-    """Raises unless a path ends as one of a file that holds a network, where a module is given as it is and not by name.
+    """Raises unless a path ends as one of a file that holds a network; a module is passed, not its file.
 
     >>> check_file("net.onnx")
     >>> check_file("nets.py")

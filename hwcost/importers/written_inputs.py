@@ -20,6 +20,8 @@ _NAMED = (
 )
 TYPES = frozenset(_NAMED.split()) | {f"{sign}int{bits}" for sign in ("", "u") for bits in (*range(1, 9), 16, 32, 64)}
 """The names of PyTorch's types that letters and digits make."""
+_USUAL = ["bool", "int8", "uint8", "int16", "int32", "int64", "bfloat16", "float16", "float32", "float64"]
+"""Those that modules take, one of which is offered for a misspelt name."""
 NEEDS_INPUT = "the shape of each, like --input 1,3,224,224 (for token ids --input 1,128:int64)"
 """What to give if there is no input."""
 _ALLOWED = "a shape like 1,3,224,224, with a type as in 1,128:int64, and a name as in ids=1,128:int64 if needed"
@@ -52,8 +54,7 @@ def parse_input(option: str, text: str) -> WrittenInput:
     sizes = [int(size) if len(size) <= _DIGITS else MOST + 1 for size in re.split("[,x]", match[2])]
     dtype = match[3] or "float32"
     if dtype not in TYPES or max(sizes) > MOST:
-        usual = [each for each in TYPES if each[-1].isdigit()] if dtype not in TYPES else []
-        close = difflib.get_close_matches(dtype, usual, n=1)
+        close = difflib.get_close_matches(dtype, _USUAL, n=1) if dtype not in TYPES else []
         names = [text.strip().removesuffix(dtype) + each for each in close]
         allowed = f"{_ALLOWED}, with sizes from 0 to 2**40 and a type of PyTorch"
         raise InvalidValueError(option, text, allowed, names=names)

@@ -277,11 +277,13 @@ class ArrayOptions(NamedTuple):
         names = ("rows", "cols", "arrays", "dataflow", "fold_timing", "clock_hz", "buffer_bytes")
         changes = {name: value for name, value in zip(names, self[1:-1], strict=True) if value is not None}
         memory: Any = None
+        machine = "this machine" if file is None else file.name
         if self.energy is not None and (rivals := rivals_of(base)):  # it has a model of what a buffer would do
             memory = changes.pop("buffer_bytes", None)
             if memory is not None:
                 note(
-                    f"--buffer is for --energy alone: what is read again follows from the device's {', '.join(rivals)}"
+                    f"--buffer is for --energy alone on {machine}: what is read again follows from the device's "
+                    f"{', '.join(rivals)}"
                 )
         with option_names({"SystolicArray.buffer_bytes": "--buffer", "energy": "--energy"}):
             array = adapted_device(base, **changes)
@@ -293,7 +295,7 @@ class ArrayOptions(NamedTuple):
             array = with_energy(array, self.energy, memory_bytes=memory)
             for name, each in figures.items():
                 if each.status == "assumed":
-                    note(f"energy: {name} of {self.energy} is assumed for this machine: {each.source}")
+                    note(f"energy: {name} of {self.energy} is assumed for {machine}: {each.source}")
         return Machine(array, file, self.energy, figures, memory)
 
 

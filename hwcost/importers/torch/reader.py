@@ -293,13 +293,17 @@ def _without_fast_path() -> Iterator[None]:
 
 def _refused(path: str, given: Arguments, what: str) -> InvalidValueError:
     where = f"module {path!r}" if path else "the model's forward"
-    sizes = (f"{'x'.join(map(str, each.shape))} {str(each.dtype)[6:]}" for each in _leaves(given.args, given.named))
-    shapes = ", ".join(sizes) or "no inputs"
-    allowed, wanted = "pass inputs that it takes", re.search(r"expected .*?(\d)D", what)
     leaves = _leaves(given.args, given.named)
+    shapes = ", ".join(f"{'x'.join(map(str, each.shape))} {str(each.dtype)[6:]}" for each in leaves) or "no inputs"
+    allowed, wanted = "pass inputs that it takes", re.search(r"expected .*?(\d)D", what)
     lacking = next((each for each in leaves if wanted and each.dim() == int(wanted[1]) - 1), None)
     if lacking is not None:
         allowed += f"; the batch size may be missing, as in 1,{','.join(map(str, lacking.shape))}"
+    others = [each for each in leaves if each.dtype not in (torch.int32, torch.int64)]
+    if others and all(re.search(word, what, re.IGNORECASE) for word in (r"\bind(ex|ices)\b", r"\b(long|int)")):
+        sizes = ",".join(map(str, others[0].shape))
+        allowed += f"; indices, as token ids, are integers: --input {sizes}:int64, "
+        allowed += f"or example_inputs=torch.ones({sizes}).long()"
     allowed += ", or ask for what ran until then (partial, --partial)"
     return InvalidValueError(where, shapes, allowed, reason=f"on {shapes} {what}")
 
