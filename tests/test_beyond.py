@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import itertools
 import json
 import math
 import re
 
+import click
 import drawn
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ from hwcost import Conv2d, Gemm, Linear, SystolicArray, advise, network_cost
 from hwcost.devices import Entry, ExtrapolationWarning, Fit, Range, read_device, write_device
 from hwcost.importers.lists import write_layers
 from hwcost.network.network import Network
+from hwcost.network.operations import MemoryOnly, Operation, Width
 from hwcost.plot import (
     network_data,
     network_figure,
@@ -30,6 +33,9 @@ from hwcost.plot import (
     sweep_figure,
 )
 from hwcost.reports import Module, summarise
+from hwcost.reports.html import html_report
+from hwcost.reports.html.stairs import stairs_of
+from hwcost.units import number
 
 pytest.importorskip("tomli_w")
 RANGES = {"m": Range(16, 1000), "n": Range(4, 100), "k": Range(8, 900)}
@@ -398,6 +404,85 @@ def test_a_page_marks_figures_and_has_no_total_that_is_mostly_beyond(hwcost, tmp
         assert bool(re.search(r"<dt>time</dt><dd>~[\d.]+ ", text)) is bool(more)
         assert re.search(r'data-value="[\d.e-]+">~[\d.]+<', text)
         assert "an extrapolation: 1 of 2 layers beyond what mine was measured with" in text
+
+
+FREE = Operation(MemoryOnly("relu", 8, 8), kind="relu", path="s.only")
+SHARED = {"s.only.0": Operation(FAR, path="s.only"), "s.only.1": FREE, "s.b": Operation(SEEN, path="s")}
+LAYERS = {"a": Linear(300, 60, batch=400), "b": Linear(60, 40, batch=400), "c": Linear(9000, 60, batch=400)}
+SLIDING = Network("slides", {
+    name: Operation(layer, rules) for (name, layer), rules in zip(
+        LAYERS.items(), ({"out_features": "w"}, {"in_features": "w", "out_features": "v"}, {"out_features": "w"}),
+        strict=True,
+    )
+}, {"w": Width(60), "v": Width(40)})  # fmt: skip
+
+
+def test_a_module_with_one_layer_has_the_figures_of_that_layer():
+    summary = dataclasses.replace(of(Network("t", {**SHARED, "far": Operation(FAR)})), extrapolate=False)
+    whole = next(each for each in summary.tree.modules if each.path == "s")
+    only = whole.modules[0]
+    assert [summary.is_withheld(each) for each in (None, whole, only)] == [True, True, False]
+    assert summary.figures(only)["cycles"] == summary["s.only.0"].cost.cycles
+    page = html_report(summary)
+    cycles = re.findall(r'<tr class="([\w ]+)"[^>]*>(.*?)</tr>', page)
+    cell = f">~{number(summary['s.only.0'].cost.cycles)}"
+    assert [cell in row for _, row in cycles[:4]] == [False, True, True, False]
+    assert cycles[1][0] == "module single"
+    assert '<span class="of-layer"><span class="short">only.<wbr>0</span>' in cycles[1][1]
+    assert "  only.0 " in str(summary), "the page has the name that the text has"
+
+
+def test_a_figure_that_is_not_shown_is_no_bar_and_no_number_of_the_page():
+    summary = dataclasses.replace(of(Network("t", {**SHARED, "far": Operation(FAR)})), extrapolate=False)
+    page, notebook = html_report(summary), summary.document().html()
+    hidden = re.findall(r"<td([^>]*)>-\u2007*</td>", page)
+    assert len(hidden) > 20
+    assert {each.replace("number", "").strip() for each in hidden} <= {"", 'class=""', 'class="extra"'}
+    assert not re.search(r"--w:[^>]*>-", notebook)
+    lines = list(summary.document().lines(coloured=True))
+    shown = next(line for line in lines if re.match(r"s +-", click.unstyle(line)))
+    assert "█" not in shown
+    assert not any(re.search(r"\x1b\[3\dm *-", line) for line in lines)
+
+
+def test_the_rest_of_a_row_is_marked_or_hidden_like_its_time():
+    page = html_report(dataclasses.replace(of(Network("t", SHARED)), extrapolate=False))
+    rows = [re.findall(r'<td class="extra">(.*?)</td>', row) for row in re.findall(r"<tr class.*?</tr>", page)]
+    titles = re.findall(r'class="extra">([^<]*)</th>', page)
+    of_time = [title.endswith("cycles") for title in titles]
+    assert 0 < sum(of_time) < len(titles)
+    for name, look in {"s": "-", "s.only": "~", "s.b": ""}.items():
+        cells = rows[["s", "s.only", "s.only.0", "s.only.1", "s.b"].index(name)]
+        for is_time, text in zip(of_time, cells, strict=True):
+            assert not text or re.fullmatch(rf"{look if is_time else ''}([\d,.]+.*)?", text), (name, text)
+
+
+def test_the_slider_marks_sizes_that_were_not_measured():
+    summary, own = of(SLIDING), device()
+    made = stairs_of(SLIDING, summary.array, summary.ranges)
+    today = {name: each.size for name, each in SLIDING.widths.items()}
+    marks = set()
+    for width in made.widths:
+        sizes = made.sizes[width["sizes"]]
+        every = [name for _, names, _ in width["rows"] for name in names]
+        for _, names, index in width["rows"]:
+            cycles, used, moved = (filled(each) for each in made.series[index])
+            for place, size in enumerate(sizes):
+                layers = (SLIDING.operations[name].at(today | {width["name"]: size}) for name in names or every)
+                is_beyond = any(own.is_beyond(layer) for layer in layers)
+                shown = [text[place].startswith("~") for text in (cycles, used, moved)]
+                assert shown == [is_beyond, is_beyond, False], (names, size)
+                marks.add(is_beyond)
+    assert marks == {True, False}
+    assert "~" not in "".join(text for each in stairs_of(SLIDING, summary.array).series for text in each)
+    page = html_report(summary, SLIDING)
+    assert "~ an extrapolation: sizes that mine was not measured with." in page
+    assert made.text() in page
+
+
+def filled(joined):
+    """The texts of a series, each over all sizes."""
+    return list(itertools.accumulate(joined.split("|"), lambda last, text: text or last))
 
 
 def test_a_tree_keeps_its_operations_that_are_not_priced():

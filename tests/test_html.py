@@ -150,7 +150,7 @@ def test_the_table_is_that_of_the_text_and_has_a_total(name):
     summary = summary_of(name)
     lines = lines_of(summary, everything=True)
     whole = lines[0]._replace(part=summary.tree, label="total", depth=0, is_open=False)
-    columns = document_of(summary, [*lines, whole]).columns
+    columns = document_of(summary).columns
     found = cells_of(page_of(name))
     assert len(found) == len(lines) + 1
     for line, cells in zip([*lines, whole], found, strict=True):
@@ -204,6 +204,17 @@ def test_the_unit_of_times_is_that_of_the_largest():
             text = re.search(rf'data-value="{value!r}">([\d,.]+)</td>', page).group(1)
             decimals = len(text.partition(".")[2])
             assert abs(float(text.replace(",", "")) - value / scale) <= 0.5001 * 10**-decimals
+
+
+def test_a_total_does_not_change_the_units_of_the_text():
+    network = Network.of_layers("bytes", {f"fc{i}": Linear(300, 300) for i in range(12)})
+    summary = summarise(network, ARRAY)
+    assert in_unit(summary.cost.dram_bytes, BYTES).endswith(" MB")
+    titles = [column.title.partition("[") for column in summary.document().columns]
+    page = html_report(summary)
+    assert ("DRAM", "[", "kB]") in titles
+    for name, _, unit in titles:
+        assert not unit or f"{name} <small>[{unit}</small>" in page, name
 
 
 def test_settings_are_in_units_of_people_and_say_what_they_are():
@@ -416,7 +427,8 @@ def opened(chromium, tmp_path):
 
 
 NAMES = """() => Array.from(document.querySelectorAll("#layers tbody tr:not(.rest)"))
-    .filter((row) => row.getClientRects().length).map((row) => row.querySelector(".full").textContent)"""
+    .filter((row) => row.getClientRects().length)
+    .map((row) => row.querySelector(row.classList.contains("layer") ? ".of-layer .full" : ".full").textContent)"""
 HEADS = """() => Array.from(document.querySelectorAll("#layers thead th"))
     .filter((head) => head.getClientRects().length).map((head) => head.dataset.key)"""
 
@@ -432,11 +444,11 @@ def labels(name, *, everything=False):
     for line in lines_of(summary_of(name), everything=True):
         deepest = deepest if line.depth > deepest else math.inf
         own = line.part.rows if isinstance(line.part, Module) else (line.part,)
-        is_free = all(row.state == "memory-only" for row in own)
-        if line.depth <= deepest and (everything or not is_free):
-            found.append(line.name)
-        is_single = [row.state for row in own if row.state != "memory-only"] == ["priced"]
-        if is_single and isinstance(line.part, Module) and not everything:
+        shown = [row for row in own if row.state != "memory-only" or row.cost.cycles]
+        is_single = [row.state for row in shown] == ["priced"] and isinstance(line.part, Module) and not everything
+        if line.depth <= deepest and (everything or shown):
+            found.append(shown[0].name if is_single else line.name)
+        if is_single:
             deepest = min(deepest, line.depth)
     return found
 

@@ -145,6 +145,7 @@ def with_device(summary: Summary, device: DeviceFile, network: Mapping[str, Any]
         rows=tuple(rows),
         seconds_90=device.interval(priced) if without_energy(device.array) == without_energy(summary.array) else None,
         measured=device.name,
+        ranges=device.fit.ranges,
         extrapolate=extrapolate,
     )
 

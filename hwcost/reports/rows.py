@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from hwcost.arrays import Size, Value, true_divide
-from hwcost.devices.measured import legend, withheld
+from hwcost.devices.measured import Range, legend, withheld
 from hwcost.errors import look_up
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.fields import is_finite
@@ -43,6 +43,7 @@ class Summary(Value, Records):
         seconds_90: the ends between which the latency lies with 90 %, if the array is a calibrated device as it was
             fitted.
         measured: the name of the calibrated device; empty for an array that was not fitted to measurements.
+        ranges: the sizes of the layers that it was measured with, by m, n, k and macs.
         extrapolate: whether totals of which more than half is beyond what was measured are among the figures.
         plan: the activations that stay in the buffer; None unless they were asked to.
         peak: the memory that the network needs at once, on a machine with a buffer or on a chip that states its memory,
@@ -60,6 +61,7 @@ class Summary(Value, Records):
     notes: tuple[str, ...] = ()
     seconds_90: tuple[float, float] | None = None
     measured: str = ""
+    ranges: Mapping[str, Range] = field(default_factory=dict)
     extrapolate: bool = False
     plan: Plan | None = None
     peak: Peak | None = None
@@ -156,6 +158,8 @@ class Summary(Value, Records):
         """Whether the total, or a subtotal, is no figure to go by: more than half of it is beyond what was measured."""
         if self.extrapolate or isinstance(part, Row):
             return False
+        if part is not None and part.path and sum(bool(row.cost.cycles) for row in part.rows) == 1:
+            return False  # no sum, but the figure of that row, which is shown
         return bool(withheld(self.share_beyond(self.tree if part is None else part)))
 
     @property

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
@@ -72,6 +71,8 @@ def _columns(summary: Summary_, lines: Sequence[Line], flat: bool) -> list[Colum
     costs = cost_columns(lines, lambda line: line.part.cost, summary.cost, figure)
     moved = _bytes_column(summary, lines, costs.pop("DRAM"))
     energy = [costs.pop("energy")] if "energy" in costs else []
+    if summary.measured and summary.cost.idle_joules:
+        energy = [dataclasses.replace(each, text=_known(summary, each.text)) for each in energy]
     if summary.is_withheld():
         costs["share"] = dataclasses.replace(costs["share"], share=None, has_bar=False)
     wasted = [
@@ -101,9 +102,7 @@ def _known(
 
 def _bytes_column(summary: Summary_, lines: Sequence[Line], plain: Column[Line]) -> Column[Line]:
     """Bytes to and from DRAM; in parentheses those of operations that are fused with others and move none."""
-    fused = [summary.fused_bytes(line.part) for line in lines]
-    moved = (line.part.cost.dram_bytes for line in lines)
-    unit, text = even_unit(itertools.chain(fused, moved), BYTES)
+    unit, text = even_unit((line.part.cost.dram_bytes or summary.fused_bytes(line.part) for line in lines), BYTES)
 
     def shown(line: Line) -> str:
         if size := line.part.cost.dram_bytes:

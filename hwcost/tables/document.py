@@ -130,7 +130,7 @@ class Document:
             for row, cells in zip(self.rows, texts, strict=True):
                 parts.append("<tr>")
                 parts += [
-                    _cell("td", text, each.to_the_left, _share(each, row), wraps=each.wraps)
+                    _cell("td", text, each.to_the_left, each.bar_of(row), wraps=each.wraps)
                     for each, text in zip(self.columns, cells, strict=True)
                 ]
                 parts.append("</tr>")
@@ -224,13 +224,7 @@ def _within(line: str, width: int | None, indent: int = _LABEL) -> Iterator[str]
 
 
 def _bar_of(column: Column[Any]) -> Any:
-    share = column.share
-    assert share is not None
-    return lambda row: bar(share(row) or 0.0)
-
-
-def _share(column: Column[Any], row: Any) -> float | None:
-    return None if column.share is None else column.share(row)
+    return lambda row: bar(column.bar_of(row) or 0.0)
 
 
 def _text(text: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 import click
 
 from hwcost.tables.figures import lined_up
-from hwcost.units import printable, shorten_name
+from hwcost.units import NOT_SHOWN, printable, shorten_name
 
 __all__ = [
     "LONGEST", "Column", "bar", "fitted", "is_terminal", "markdown_table", "table", "terminal_width", "text_table",
@@ -65,6 +65,10 @@ class Column(Generic[_T]):
         """The cells; the points of figures line up."""
         cells = [self.text(row) for row in rows]
         return cells if self.to_the_left else lined_up(cells)
+
+    def bar_of(self, row: _T) -> float | None:
+        """The share of the bar of a row; None for no bar, as where its figure is not shown."""
+        return None if self.share is None or _is_blank(self.text(row)) else self.share(row)
 
 
 def table(
@@ -156,6 +160,11 @@ def _cells(column: Column[_T], rows: Sequence[_T], longest: int | None = None) -
     return [shorten_name(text, longest) for text in column.texts(rows)]
 
 
+def _is_blank(cell: str) -> bool:
+    """Whether a cell shows no figure, so that no bar and no colour may tell it."""
+    return cell.strip() in {"", NOT_SHOWN}
+
+
 def _widest(column: Column[Any], cells: Sequence[str]) -> int:
     return max(map(_width, (column.title, *cells)))
 
@@ -164,7 +173,7 @@ def _line(columns: Sequence[Column[Any]], widths: Sequence[int], texts: Sequence
     parts = []
     for column, width, text, style in zip(columns, widths, texts, styles, strict=True):
         blank = " " * (width - _width(text))
-        shown = click.style(text, **style) if style and text else text
+        shown = click.style(text, **style) if style and not _is_blank(text) else text
         parts.append(shown + blank if column.to_the_left else blank + shown)
     return (_GAP * " ").join(parts).rstrip()
 

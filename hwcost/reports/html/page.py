@@ -19,7 +19,7 @@ from hwcost.reports.html.stairs import Stairs, stairs_of
 from hwcost.reports.html.table import html_table
 from hwcost.reports.rows import Summary
 from hwcost.reports.shown import WASTE, missing_of, notes_of, withheld_text
-from hwcost.units import BYTES, ENERGIES, TIMES, in_unit, layer_name, marked, number, percent, plural, with_unit
+from hwcost.units import BYTES, ENERGIES, MARK, TIMES, in_unit, layer_name, marked, number, percent, plural, with_unit
 
 __all__ = ["html_report"]
 
@@ -72,7 +72,7 @@ def html_report(
     script = "\n".join(scripts)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     settings = summary.array.as_dict() if settings is None else settings
-    stairs = Stairs([], [], []) if network is None else stairs_of(network, summary.array)
+    stairs = Stairs([], [], []) if network is None else stairs_of(network, summary.array, summary.ranges)
     sections = {
         "table": ["<h2>Layer by layer</h2>", *html_table(summary, stairs.of_layers()), *_below(summary)],
         "stairs": list(_stairs(stairs, summary)),
@@ -137,18 +137,20 @@ def _kinds(summary: Summary) -> Iterator[str]:
     """The sums of PE-cycles, with what they mean."""
     if summary.is_withheld() or not summary.cost.cycles:
         return
+    beyond = summary.extrapolated_share
     words = {"useful": "multiply-accumulates (MACs), one for each PE and cycle"}
     for kind, short in WASTE.items():
         words[kind] = next(text for name, text in TERMS.items() if short in name.split(", "))
     yield "<h2>PE-cycles of the network</h2>"
-    yield f"<p>PE-cycles are cycles x processing elements (PEs): here {number(summary.breakdown.pe_cycles)}.</p>"
+    whole = marked(number(summary.breakdown.pe_cycles), beyond)
+    yield f"<p>PE-cycles are cycles x processing elements (PEs): here {whole}.</p>"
     yield '<table class="kinds"><thead><tr><th scope="col" class="left">kind</th><th scope="col">PE-cycles</th>'
     yield '<th scope="col">share <small>[%]</small></th></tr></thead><tbody>'
     shares = summary.breakdown.shares
     for kind, count in summary.breakdown.figures().items():
         if count:
             yield f'<tr><th scope="row">{KINDS[kind]}<small>{text_of(words[kind])}</small></th>'
-            yield f'<td class="number">{number(count)}</td>'
+            yield f'<td class="number">{marked(number(count), beyond)}</td>'
             yield f'<td class="number bar" style="--bar:{100 * shares[kind]:.1f}%">{percent(shares[kind])}</td></tr>'
     yield "</tbody></table>"
 
@@ -191,7 +193,7 @@ def _stairs_notes(stairs: Stairs, summary: Summary) -> Iterator[str]:
     if summary.plan is not None:
         yield "Each layer by itself: activations that stay in the buffer are not in these figures."
     if summary.measured:
-        yield f"Sizes that {summary.measured} was not measured with are a guess."
+        yield f"{MARK} an extrapolation: sizes that {summary.measured} was not measured with."
     if stairs.left_out:
         yield f"{plural(stairs.left_out, 'width')} that cost less than these left out, to keep the page small."
 

@@ -17,12 +17,14 @@
   let sorting = { column: -1, reverse: false };
   const depth = (row) => Number(row.dataset.depth);
   const foldOf = (row) => row.querySelector(".fold");
-  const nameOf = (row) => row.querySelector(".full").textContent;
+  const isLayer = (row) => row.classList.contains("layer"); // a module that stands for its only layer
+  const nameOf = (row) => row.querySelector(isLayer(row) ? ".of-layer .full" : ".full").textContent;
   const showsAll = () => Boolean(free && free.checked);
   const isFree = (row) => row.classList.contains("free") && !showsAll();
   const found = new Map(rows.map((row) => {
     const cells = Array.from(row.cells).filter((cell, i) => texts.has(heads[i].dataset.key));
-    return [row, [nameOf(row), cells[0].dataset.kind, ...cells.slice(1).map((cell) => cell.textContent)].join(" ").toLowerCase()];
+    const names = Array.from(row.querySelectorAll(".full"), (name) => name.textContent);
+    return [row, [...names, cells[0].dataset.kind, ...cells.slice(1).map((cell) => cell.textContent)].join(" ").toLowerCase()];
   }));
   const matches = (row) => found.get(row).includes(filter.value.trim().toLowerCase());
 
@@ -59,14 +61,14 @@
       while (above.length && depth(above.at(-1)) >= depth(row)) above.pop();
       const fold = foldOf(row);
       // a module with one layer is that layer, unless what only moves memory is shown in it too
-      const isLayer = row.classList.contains("single") && !showsAll();
+      const standsForLayer = row.classList.contains("single") && !showsAll();
       const isShut = !filtered && fold && fold.getAttribute("aria-expanded") === "false";
       const isThere = closed === Infinity && !isFree(row);
-      row.hidden = !isThere || (filtered && ((fold && !isLayer) || !matches(row)));
+      row.hidden = !isThere || (filtered && ((fold && !standsForLayer) || !matches(row)));
       if (isThere && !row.hidden) for (const module of above) module.hidden = false;
-      if (closed === Infinity && (isShut || isLayer)) closed = depth(row);
+      if (closed === Infinity && (isShut || standsForLayer)) closed = depth(row);
       if (fold) above.push(row);
-      row.classList.toggle("layer", isLayer);
+      row.classList.toggle("layer", standsForLayer);
     }
     place(rows);
   }
@@ -95,7 +97,7 @@
       row.after(rest);
       rest.hidden = row.hidden;
     }
-    const layers = (all) => all.filter((row) => !foldOf(row) || row.classList.contains("layer")).length;
+    const layers = (all) => all.filter((row) => !foldOf(row) || isLayer(row)).length;
     const seen = rows.filter((row) => !row.hidden);
     const filtered = filter.value.trim() !== "";
     document.getElementById("found").textContent = filtered ? `${layers(seen)} found` : "";
@@ -133,7 +135,7 @@
       entry.appendChild(document.createElement("dt")).textContent = title;
       entry.appendChild(document.createElement("dd")).textContent = text;
     };
-    add(row.cells[0].dataset.kind || "module", nameOf(row), "long");
+    add((foldOf(row) && !isLayer(row)) ? "module" : row.cells[0].dataset.kind || "module", nameOf(row), "long");
     heads.forEach((head, i) => {
       const text = row.cells[i].textContent;
       const isShown = row.cells[i].getClientRects().length > 0;
@@ -152,7 +154,7 @@
   }
 
   function toggle(row) {
-    const label = row.querySelector("[role=button]");
+    const labels = row.querySelectorAll("[role=button]");
     const rest = opened.get(row);
     if (rest) {
       rest.remove();
@@ -165,7 +167,7 @@
       opened.set(row, made);
       row.after(made);
     }
-    label.setAttribute("aria-expanded", String(!rest));
+    for (const label of labels) label.setAttribute("aria-expanded", String(!rest));
   }
 
   // ---------------------------------------------------------------- what people do

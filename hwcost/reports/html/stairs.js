@@ -33,7 +33,7 @@
     const width = widths[select.value];
     const own = sizes[width.sizes];
     const texts = textsOf(width.rows[0][2])[0];
-    const cycles = texts.map((text) => Number(text.replaceAll(",", "")));
+    const cycles = texts.map((text) => Number(text.replace(/[~,]/g, "")));
     const top = Math.max(...cycles);
     const x = (i) => (600 * (own[i] - own[0])) / Math.max(1, own.at(-1) - own[0]);
     const y = (i) => 155 - (145 * cycles[i]) / top;

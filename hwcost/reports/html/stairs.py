@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 import json
 import operator
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hwcost.arrays import Table
+from hwcost.devices.measured import Range, is_beyond
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.model.cost import Cost
@@ -18,7 +20,7 @@ from hwcost.model.formula import layer_cost
 from hwcost.network.besides import read_besides, result_cost
 from hwcost.network.network import Network
 from hwcost.network.operations import Operation, Width, terms_of
-from hwcost.units import BYTES, in_unit, number, percent, shortlist
+from hwcost.units import BYTES, in_unit, marked, number, percent, shortlist
 
 __all__ = ["Stairs", "sizes_of", "stairs_of"]
 
@@ -28,6 +30,7 @@ _MOST = 800_000
 """Characters of texts above which widths are left out."""
 _MOST_PRICED = 400
 """Different layers that are priced over sizes, above which widths are left out."""
+_NO_RANGES: Mapping[str, Range] = Table({})
 
 
 class Stairs(NamedTuple):
@@ -62,8 +65,10 @@ class Stairs(NamedTuple):
         return json.dumps(content, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
 
 
-def stairs_of(network: Network, array: SystolicArray) -> Stairs:
+def stairs_of(network: Network, array: SystolicArray, ranges: Mapping[str, Range] = _NO_RANGES) -> Stairs:
     """The stairs of the widths of a network that can change, the costliest first; none if it has no widths.
+
+    Figures of time of layers outside of ``ranges``, the sizes that a device was measured with, are marked.
 
     >>> from hwcost import Linear
     >>> one = Network("one", {"a": Operation(Linear(8, 3), {"out_features": "a"})}, {"a": Width(3)})
@@ -78,7 +83,7 @@ def stairs_of(network: Network, array: SystolicArray) -> Stairs:
             if name in network.options or not network.widths[name].fixed:
                 followers.setdefault(name, {})[layer] = operation
     today = {layer: layer_cost(operation.layer, array).cycles for layer, operation in network.priced.items()}
-    maker, left_out = _Maker(network, array, besides), 0
+    maker, left_out = _Maker(network, array, besides, ranges), 0
     for name in sorted(followers, key=lambda name: -sum(today[each] for each in followers[name])):
         if maker.is_full:
             left_out += 1
@@ -93,8 +98,14 @@ def stairs_of(network: Network, array: SystolicArray) -> Stairs:
 class _Maker:
     """Collects widths; one vectorised call for each different layer."""
 
-    def __init__(self, network: Network, array: SystolicArray, besides: Mapping[str, Sequence[Operation]]):
-        self.network, self.array, self.besides = network, array, besides
+    def __init__(
+        self,
+        network: Network,
+        array: SystolicArray,
+        besides: Mapping[str, Sequence[Operation]],
+        ranges: Mapping[str, Range],
+    ):
+        self.network, self.array, self.besides, self.ranges = network, array, besides, ranges
         self.sizes: list[list[int]] = []
         self.series: list[list[str]] = []
         self.widths: list[dict[str, Any]] = []
@@ -110,13 +121,17 @@ class _Maker:
         costs = [
             self._over(operation, self.besides.get(layer, ()), name, sizes) for layer, operation in operations.items()
         ]
+        at = self._today | {name: sizes}
+        beyond = [
+            np.broadcast_to(is_beyond(self.ranges, operation.at(at)), sizes.shape) for operation in operations.values()
+        ]
         rows: dict[int, list[str]] = {}
-        for layer, cost in zip(operations, costs, strict=True):
-            rows.setdefault(_place(self.series, _texts(cost, sizes)), []).append(layer)
+        for layer, cost, own in zip(operations, costs, beyond, strict=True):
+            rows.setdefault(_place(self.series, _texts(cost, sizes, own)), []).append(layer)
         listed: list[Any] = [[shortlist(names, 2), names, index] for index, names in rows.items()]
         if len(costs) > 1:
             whole = functools.reduce(operator.add, costs)
-            listed.insert(0, ["together", [], _place(self.series, _texts(whole, sizes))])
+            listed.insert(0, ["together", [], _place(self.series, _texts(whole, sizes, np.any(beyond, axis=0)))])
         self.widths.append({
             "name": name,
             "sizes": _place(self.sizes, sizes.tolist()),
@@ -151,13 +166,15 @@ def sizes_of(width: Width, options: Sequence[int] = ()) -> NDArray[np.int64]:
     return np.union1d(np.concatenate([fine, coarse, every[-1:]]), [width.size])
 
 
-def _texts(cost: Cost, sizes: NDArray[np.int64]) -> list[str]:
+def _texts(cost: Cost, sizes: NDArray[np.int64], beyond: NDArray[np.bool_]) -> list[str]:
+    def texts(figure: Any, writer: Callable[[Any], str]) -> Iterator[str]:
+        return map(writer, np.broadcast_to(np.asarray(figure), sizes.shape).tolist())
+
+    of_time = ((cost.cycles, number), (cost.utilization, percent))
     return [
-        _joined(map(writer, np.broadcast_to(np.asarray(figure), sizes.shape).tolist()))
-        for figure, writer in (
-            (cost.cycles, number), (cost.utilization, percent), (cost.dram_bytes, lambda size: in_unit(size, BYTES, 4)),
-        )
-    ]  # fmt: skip
+        *(_joined(map(marked, texts(figure, writer), beyond)) for figure, writer in of_time),
+        _joined(texts(cost.dram_bytes, lambda size: in_unit(size, BYTES, 4))),
+    ]
 
 
 def _joined(texts: Iterator[str]) -> str:

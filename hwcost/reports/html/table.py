@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from hwcost.model.columns import TERMS
@@ -12,9 +12,9 @@ from hwcost.model.cost import AS_WEIGHTS, MOVED, Cost
 from hwcost.reports.html.inline import text_of
 from hwcost.reports.lines import Line, lines_of
 from hwcost.reports.shown import WASTE, document_of
-from hwcost.reports.tree import Module
+from hwcost.reports.tree import Module, Row
 from hwcost.tables import BLANK, Column
-from hwcost.units import BYTES, ENERGIES, in_unit, number
+from hwcost.units import BYTES, ENERGIES, NOT_SHOWN, in_unit, marked, number
 
 __all__ = ["html_table"]
 
@@ -54,11 +54,12 @@ _VALUES: Mapping[str, Callable[[Any], Any]] = {
 
 
 class _Figure(NamedTuple):
-    """A figure that only an opened row shows."""
+    """A figure that only an opened row shows; one that is of time is marked, or not shown, like the time itself."""
 
     title: str
     value: Callable[[Cost], Any]
     text: Callable[[Any], str]
+    is_of_time: bool = False
 
 
 def _bytes(size: float) -> str:
@@ -75,33 +76,35 @@ def _moved(words: str) -> _Figure:
 
 _MORE = (
     _Figure("MACs", lambda cost: cost.macs, number),
-    _Figure("PE-cycles", lambda cost: cost.pe_cycles, number),
-    _Figure("compute cycles", lambda cost: cost.compute_cycles, number),
-    _Figure("memory cycles", lambda cost: cost.memory_cycles, number),
-    _Figure("overhead cycles", lambda cost: cost.overhead_cycles, number),
+    _Figure("PE-cycles", lambda cost: cost.pe_cycles, number, is_of_time=True),
+    _Figure("compute cycles", lambda cost: cost.compute_cycles, number, is_of_time=True),
+    _Figure("memory cycles", lambda cost: cost.memory_cycles, number, is_of_time=True),
+    _Figure("overhead cycles", lambda cost: cost.overhead_cycles, number, is_of_time=True),
     *map(_moved, (*MOVED.values(), AS_WEIGHTS)),
     _Figure("near memory", lambda cost: cost.sram_bytes, _bytes),
     _Figure("energy: MACs", lambda cost: cost.mac_joules, _joules),
     _Figure("energy: near memory", lambda cost: cost.sram_joules, _joules),
     _Figure("energy: DRAM", lambda cost: cost.dram_joules, _joules),
-    _Figure("energy: idle", lambda cost: cost.idle_joules, _joules),
+    _Figure("energy: idle", lambda cost: cost.idle_joules, _joules, is_of_time=True),
 )
 
 
 def html_table(summary: Summary_, widths: Mapping[str, int]) -> Iterator[str]:
     """The tools, the table and its terms; ``widths`` are those that the slider offers, by the names of rows."""
-    lines = lines_of(summary, everything=True)
+    lines, of_text = lines_of(summary, everything=True), lines_of(summary)
+    labels = {id(line.part): line.label for line in of_text}
     total = Line(summary.tree, "total", 0, is_open=False)
-    document = document_of(summary, [*lines, total])
-    columns = [_lined_up(column, document.rows) for column in document.columns]
+    document = document_of(summary, of_text)  # whose units and decimals are those of the page
+    columns = [_lined_up(column, [*lines, total]) for column in document.columns]
     more = [each for each in _MORE if each.value(summary.cost)]
     yield from _tools(columns, lines)
     yield '<div class="wide"><table id="layers"><thead><tr>'
     yield from map(_head, columns)
     yield from (f'<th scope="col" class="extra">{text_of(each.title)}</th>' for each in more)
     yield "</tr></thead><tbody>"
-    yield from (_row(line, columns, more, widths) for line in lines)
-    yield f"</tbody><tfoot>{_row(total, columns, more, {})}</tfoot></table></div>"
+    for line in lines:
+        yield _row(line, columns, _further(line, summary, more), widths, labels)
+    yield f"</tbody><tfoot>{_row(total, columns, _further(total, summary, more), {}, {})}</tfoot></table></div>"
     words = {column.title.partition("[")[0]: column.words for column in columns if column.words}
     yield from _terms({name: text for name, text in _WORDS.items() if name in words or _is_shown(name, columns, more)}
                       | dict(document.terms))  # fmt: skip
@@ -123,7 +126,7 @@ def _tools(columns: Sequence[Column[Line]], lines: Sequence[Line]) -> Iterator[s
     yield '<label>sort by <select id="sort"><option value="">the tree</option>'
     yield from (f'<option value="{_key(each)}">{text_of(_title(each)[0])}</option>' for each in columns)
     yield '</select></label> <button id="open">open all</button> <button id="shut">shut all</button>'
-    if any(line.part.state == "memory-only" for line in lines if not isinstance(line.part, Module)):
+    if any(not _shown_rows(line) for line in lines):
         yield '<label><input type="checkbox" id="free"> operations that only move memory</label>'
     yield f'<span id="found" role="status"></span><span>{_HELP}</span></div>'
 
@@ -151,31 +154,52 @@ def _head(column: Column[Line]) -> str:
     )
 
 
-def _row(line: Line, columns: Sequence[Column[Line]], more: Sequence[_Figure], widths: Mapping[str, int]) -> str:
-    part = line.part
-    rows = part.rows if isinstance(part, Module) else (part,)
-    layers = [row for row in rows if row.state != "memory-only"]
+def _shown_rows(line: Line) -> list[Row]:
+    """The rows of a line that the text has too: all but those that only move memory, and take no time."""
+    rows = line.part.rows if isinstance(line.part, Module) else (line.part,)
+    return [row for row in rows if row.state != "memory-only" or row.cost.cycles]
+
+
+def _row(
+    line: Line,
+    columns: Sequence[Column[Line]],
+    further: Iterable[str],
+    widths: Mapping[str, int],
+    labels: Mapping[int, str],
+) -> str:
+    """A line; a module with one layer is that layer, under the name that it has in the text, until all rows show."""
+    part, layers = line.part, _shown_rows(line)
     is_single = isinstance(part, Module) and [row.state for row in layers] == ["priced"]
     state = "module" if isinstance(part, Module) else part.state
-    cells = [_name(line)]
+    own = labels.get(id(layers[0])) if is_single else None  # the total of a network is not a layer's
+    cells = [_name(line, None if own is None else line._replace(part=layers[0], label=own))]
     for column in columns[1:]:
         of_layer = is_single and column.title == "shape"
         cells.append(_cell(column, line._replace(part=layers[0], is_open=False) if of_layer else line))
-    cells.extend(f'<td class="extra">{_figure(each, part.cost)}</td>' for each in more)
+    cells.extend(f'<td class="extra">{text}</td>' for text in further)
     look = f"{state}{'' if layers else ' free'}{' single' * is_single}"
     width = widths.get(layers[0].name if is_single else line.name)
     moved = "" if width is None else f' data-width="{width}"'
     return f'<tr class="{look}" data-depth="{line.depth}"{moved}>{"".join(cells)}</tr>'
 
 
-def _name(line: Line) -> str:
-    full = line.name or line.label
+def _name(line: Line, layer: Line | None) -> str:
+    """The name of a line, and of the layer that stands in its place."""
     fold = '<button class="fold" aria-expanded="true"></button>' if line.is_open else ""
-    label = f'<span class="short">{_broken(line.label)}</span><span class="full">{_broken(full)}</span>'
-    kind = "" if isinstance(line.part, Module) else text_of(line.part.kind)
-    is_long = max(map(len, re.split(r"[._]", full))) > _LONGEST_PART
+    label = _names(line)
+    if layer is not None:
+        label = f'<span class="of-module">{label}</span><span class="of-layer">{_names(layer)}</span>'
+    part = (layer or line).part
+    kind = "" if isinstance(part, Module) else text_of(part.kind)
+    names = [each.name or each.label for each in (line, layer) if each is not None]
+    is_long = max(len(word) for name in names for word in re.split(r"[._]", name)) > _LONGEST_PART
     look = "name long" if is_long else "name"
     return f'<th scope="row" class="{look}" data-kind="{kind}" style="--depth:{line.depth}">{fold}{label}</th>'
+
+
+def _names(line: Line) -> str:
+    full = line.name or line.label
+    return f'<span class="short">{_broken(line.label)}</span><span class="full">{_broken(full)}</span>'
 
 
 def _broken(name: str) -> str:
@@ -193,10 +217,10 @@ def _lined_up(column: Column[Line], lines: Sequence[Line]) -> Column[Line]:
 
 def _cell(column: Column[Line], line: Line) -> str:
     text, key = column.text(line), _key(column)
-    share = column.share(line) if column.share is not None and text else None
-    value = _VALUES[key](line.part) if text and key in _VALUES else None
+    share, is_shown = column.bar_of(line), text.strip() not in {"", NOT_SHOWN}
+    value = _VALUES[key](line.part) if is_shown and key in _VALUES else None
     classes = [*([] if column.to_the_left else ["number"]), *(["bar"] if share is not None else [])]
-    if key == "bound" and text:
+    if key == "bound" and is_shown:
         classes.append(text_of(text))
     attributes = f' class="{" ".join(classes)}"' if classes else ""
     if share is not None:
@@ -206,6 +230,10 @@ def _cell(column: Column[Line], line: Line) -> str:
     return f"<td{attributes}>{text_of(text.rstrip())}{BLANK * (len(text) - len(text.rstrip()))}</td>"
 
 
-def _figure(figure: _Figure, cost: Cost) -> str:
-    value = figure.value(cost)
-    return text_of(figure.text(value)) if value else ""
+def _further(line: Line, summary: Summary_, figures: Sequence[_Figure]) -> Iterator[str]:
+    """What an opened row shows of figures; nothing of those that are zero."""
+    is_withheld, beyond = summary.is_withheld(line.part), summary.share_beyond(line.part)
+    for figure in figures:
+        value = figure.value(line.part.cost)
+        text = NOT_SHOWN if figure.is_of_time and is_withheld else figure.text(value)
+        yield text_of(marked(text, figure.is_of_time and beyond)) if value else ""
