@@ -22,7 +22,7 @@ from hwcost.plot import PICTURES, network_figure, svg
 from hwcost.reports import summarise
 from hwcost.reports.html import html_report, inline_svg, stairs
 from hwcost.reports.html.stairs import sizes_of, stairs_of
-from hwcost.reports.lines import lines_of
+from hwcost.reports.lines import SORTS, lines_of
 from hwcost.reports.shown import document_of
 from hwcost.reports.tree import Module
 from hwcost.units import BYTES, TIMES, in_unit, number, percent
@@ -479,6 +479,9 @@ def test_names_do_not_run_and_the_policy_holds(opened):
     assert "Content Security Policy" in page.complaints[0]
 
 
+SORTED_BY = {"macs": lambda row: -row.cost.macs, "waste": lambda row: -row.breakdown.idle}
+
+
 def test_addresses_and_headings_sort(opened):
     page = opened("residual", anchor="#sort=cycles")
     assert rows(page) == leaves("residual", lambda row: -row.cost.cycles)
@@ -489,16 +492,27 @@ def test_addresses_and_headings_sort(opened):
         "#sort=bytes": lambda row: -row.cost.dram_bytes,
         "#sort=energy": lambda row: -row.cost.energy_joules,
         "#sort=rows": lambda row: -row.breakdown.shares["ragged_rows"],
+        "#sort=util": lambda row: row.cost.utilization,
+        "#sort=DRAM&reverse": lambda row: row.cost.dram_bytes,
         "#sort=name": lambda row: row.name,
     }.items():
         page.evaluate(f"location.hash = '{anchor}'")
         column = anchor.removeprefix("#sort=").partition("&")[0]
+        column = {"util": "utilization", "DRAM": "bytes"}.get(column, column)
         is_rising = anchor.endswith("&reverse") or column in ("utilization", "name")
         page.wait_for_selector(
             f"[data-key={column}][aria-sort={'ascending' if is_rising else 'descending'}]", state="attached"
         )
         assert page.locator("[aria-sort]").count() == 1
         assert rows(page) == leaves("residual", key), anchor
+    for key, title in {"macs": "MACs", "waste": "waste"}.items():  # which have no column
+        page.evaluate(f"location.hash = '#sort={key}'")
+        page.wait_for_function(f"document.querySelector('#sort').value === '{key}'")
+        assert rows(page) == leaves("residual", SORTED_BY[key]), key
+        assert page.locator("#sort option:checked").text_content() == title
+    for key in SORTS:
+        page.evaluate(f"location.hash = '#sort={key}'")
+        page.wait_for_function(f"document.querySelector('#sort').value === '{'' if key == 'order' else key}'")
     for anchor in ("#sort=constructor&x=<script>", "#tree"):
         page.evaluate(f"location.hash = '{anchor}'")
         page.wait_for_selector("[aria-sort]", state="detached")

@@ -14,7 +14,7 @@
   const opened = new Map(); // from a row to the row with the rest of its figures
   const hiding = document.head.appendChild(document.createElement("style"));
   let placed = rows;
-  let sorting = { column: -1, reverse: false };
+  let sorting = { key: "", reverse: false }; // no key: the tree
   const depth = (row) => Number(row.dataset.depth);
   const foldOf = (row) => row.querySelector(".fold");
   const isLayer = (row) => row.classList.contains("layer"); // a module that stands for its only layer
@@ -31,15 +31,20 @@
   function readAddress() {
     const given = new URLSearchParams(location.hash.slice(1));
     if (location.hash.length > 1 && !given.has("sort") && !given.has("tree")) return; // a link to a section
-    const column = sorted.findIndex((head) => head.dataset.key === given.get("sort"));
-    sorting = { column, reverse: given.has("reverse") };
+    sorting = { key: keyOf(given.get("sort") || ""), reverse: given.has("reverse") };
   }
 
-  function value(row, column) {
-    const cell = row.cells[column];
-    const key = heads[column].dataset.key;
+  // a key, or that of the column with this title
+  function keyOf(name) {
+    const titled = sorted.find((head) => head.querySelector("button").firstChild.textContent.trim() === name);
+    return Array.from(select.options).some((each) => each.value === name) ? name : titled ? titled.dataset.key : "";
+  }
+
+  function value(row, key) {
+    const cell = row.cells[heads.findIndex((head) => head.dataset.key === key)];
     if (key === "name") return nameOf(row);
     if (texts.has(key)) return cell.textContent;
+    if (cell === undefined) return key in row.dataset ? Number(row.dataset[key]) : null;
     return cell.dataset.value === undefined ? null : Number(cell.dataset.value);
   }
 
@@ -73,25 +78,25 @@
     place(rows);
   }
 
-  function showSorted({ column, reverse }) {
-    const sign = ascending.has(heads[column].dataset.key) === reverse ? -1 : 1;
+  function showSorted({ key, reverse }) {
+    const sign = ascending.has(key) === reverse ? -1 : 1;
     const leaves = rows.filter((row) => !foldOf(row));
-    const known = leaves.filter((row) => value(row, column) !== null);
-    const unknown = leaves.filter((row) => value(row, column) === null);
-    known.sort((a, b) => sign * compare(value(a, column), value(b, column)));
+    const known = leaves.filter((row) => value(row, key) !== null);
+    const unknown = leaves.filter((row) => value(row, key) === null);
+    known.sort((a, b) => sign * compare(value(a, key), value(b, key)));
     for (const row of rows) row.hidden = Boolean(foldOf(row)) || isFree(row) || !matches(row);
     place([...known, ...unknown, ...rows.filter(foldOf)]);
   }
 
   function show() {
-    const { column, reverse } = sorting;
-    table.classList.toggle("flat", column >= 0);
-    heads.forEach((head, i) => {
-      if (i !== column) head.removeAttribute("aria-sort");
-      else head.setAttribute("aria-sort", ascending.has(head.dataset.key) === reverse ? "descending" : "ascending");
-    });
-    select.value = column < 0 ? "" : heads[column].dataset.key;
-    if (column >= 0) showSorted(sorting);
+    const { key, reverse } = sorting;
+    table.classList.toggle("flat", key !== "");
+    for (const head of sorted) {
+      if (head.dataset.key !== key) head.removeAttribute("aria-sort");
+      else head.setAttribute("aria-sort", ascending.has(key) === reverse ? "descending" : "ascending");
+    }
+    select.value = key;
+    if (key) showSorted(sorting);
     else showTree();
     for (const [row, rest] of opened) {
       row.after(rest);
@@ -113,7 +118,7 @@
     table.classList.add("measured");
     const widths = sorted.map((head) => head.getBoundingClientRect().width);
     table.classList.remove("measured");
-    const rank = (i) => (i === sorting.column ? 0 : Number(heads[i].dataset.rank)); // what sorts is to be seen
+    const rank = (i) => (heads[i].dataset.key === sorting.key ? 0 : Number(heads[i].dataset.rank)); // what sorts is to be seen
     const order = sorted.map((head, i) => i).sort((a, b) => rank(b) - rank(a) || b - a);
     let width = widths.reduce((sum, each) => sum + each, 0);
     const left = [];
@@ -172,19 +177,19 @@
 
   // ---------------------------------------------------------------- what people do
 
-  function goTo(column, reverse) {
-    const key = column < 0 ? "" : heads[column].dataset.key;
-    location.hash = column < 0 ? "tree" : reverse ? `sort=${key}&reverse` : `sort=${key}`;
+  function goTo(key, reverse) {
+    location.hash = !key ? "tree" : reverse ? `sort=${key}&reverse` : `sort=${key}`;
   }
 
-  sorted.forEach((head, i) => {
+  for (const head of sorted) {
+    const key = head.dataset.key;
     head.querySelector("button").addEventListener("click", () => {
-      if (sorting.column !== i) goTo(i, false);
-      else if (sorting.reverse) goTo(-1);
-      else goTo(i, true);
+      if (sorting.key !== key) goTo(key, false);
+      else if (sorting.reverse) goTo("");
+      else goTo(key, true);
     });
-  });
-  select.addEventListener("change", () => goTo(sorted.findIndex((head) => head.dataset.key === select.value), false));
+  }
+  select.addEventListener("change", () => goTo(select.value, false));
   for (const row of [...rows, ...table.tFoot.rows]) {
     const fold = foldOf(row);
     for (const label of row.querySelectorAll(".short, .full")) {
@@ -210,7 +215,7 @@
   for (const [id, open] of [["open", "true"], ["shut", "false"]]) {
     document.getElementById(id).addEventListener("click", () => {
       for (const fold of body.querySelectorAll(".fold")) fold.setAttribute("aria-expanded", open);
-      if (sorting.column >= 0) goTo(-1);
+      if (sorting.key) goTo("");
       else show();
     });
   }
@@ -238,5 +243,5 @@
   readAddress();
   show();
   fit();
-  if (sorting.column >= 0) document.getElementById("table").scrollIntoView();
+  if (sorting.key) document.getElementById("table").scrollIntoView();
 })();

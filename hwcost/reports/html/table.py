@@ -26,6 +26,11 @@ _LONGEST_PART = 24
 """Letters of a part of a name up to which it is not broken."""
 _KEYS = {"operation": "name", "util": "utilization", "DRAM": "bytes"}
 """What columns are called in the address, where it is not their title: the keys of ``hwcost model --sort``."""
+_SORTED: Mapping[str, tuple[str, Callable[[Row], Any]]] = {
+    "macs": ("MACs", lambda row: row.cost.macs),
+    "waste": ("waste", lambda row: row.breakdown.idle),
+}
+"""What rows are sorted by, the largest first, that is in none of the columns: the rest of the keys of ``--sort``."""
 _FIRST = ("name", "time", "share", "bound", "cycles", "utilization", "bytes", "energy", "shape", "folds")
 """The columns that a narrow screen keeps; the last are the first to go."""
 _WORDS = {
@@ -125,6 +130,7 @@ def _tools(columns: Sequence[Column[Line]], lines: Sequence[Line]) -> Iterator[s
     yield '<input type="search" id="filter" placeholder="conv, memory, 3 x 3"></label>'
     yield '<label>sort by <select id="sort"><option value="">the tree</option>'
     yield from (f'<option value="{_key(each)}">{text_of(_title(each)[0])}</option>' for each in columns)
+    yield from (f'<option value="{key}">{title}</option>' for key, (title, _) in _SORTED.items())
     yield '</select></label> <button id="open">open all</button> <button id="shut">shut all</button>'
     if any(not _shown_rows(line) for line in lines):
         yield '<label><input type="checkbox" id="free"> operations that only move memory</label>'
@@ -180,6 +186,8 @@ def _row(
     look = f"{state}{'' if layers else ' free'}{' single' * is_single}"
     width = widths.get(layers[0].name if is_single else line.name)
     moved = "" if width is None else f' data-width="{width}"'
+    if isinstance(part, Row) and part.cost.cycles:
+        moved += "".join(f' data-{key}="{value(part)}"' for key, (_, value) in _SORTED.items())
     return f'<tr class="{look}" data-depth="{line.depth}"{moved}>{"".join(cells)}</tr>'
 
 
