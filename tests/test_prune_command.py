@@ -385,6 +385,7 @@ def test_folders_of_others_and_damaged_ones_are_refused(run, no, folder, name):
     line = no(f"{command} --out run")
     assert words in line
     assert "--out" in line
+    assert "delete" not in line
 
 
 def test_losses_that_were_edited_or_belong_to_another_run(no, stopped, folder):

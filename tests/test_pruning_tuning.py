@@ -280,7 +280,7 @@ def test_checkpoints_of_others_and_damaged_ones_are_refused(net, tmp_path):
     with pytest.raises(InvalidValueError, match="its epochs differs"):
         result.fine_tune(epochs=2, checkpoint=path)
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(InvalidValueError, match="it is damaged"):
+    with pytest.raises(InvalidValueError, match="state is damaged"):
         result.fine_tune(epochs=1, checkpoint=path)
 
 

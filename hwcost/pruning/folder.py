@@ -31,7 +31,6 @@ Losses = dict[str, dict[int, float]]
 """Losses by width and size."""
 
 _MOST = 2**37
-_AGAIN = "delete it, or give another folder"
 
 
 def lock_of(folder: str | os.PathLike[str]) -> filelock.BaseFileLock:
@@ -88,7 +87,7 @@ class RunFolder:
                 raise self._refused(f"it is of a run with another {name}{change}")
 
     def _refused(self, reason: str) -> InvalidValueError:
-        return InvalidValueError("folder", os.fspath(self.path), _AGAIN, reason=reason)
+        return InvalidValueError("folder", os.fspath(self.path), "give another folder", reason=reason)
 
     @property
     def is_finished(self) -> bool:

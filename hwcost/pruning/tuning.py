@@ -201,15 +201,15 @@ class Tuning:
             InvalidValueError: a file that is damaged, or of another fine-tuning.
         """
         content = read_given(path, MOST_BYTES, "checkpoint")
-        again = "delete it, or begin in another folder"
+        file, again = os.path.basename(path), "give another path"
         try:
             state = state_of(content, _OWNER, device_of(self.model)) or {}
             found = state["identity"]
         except Exception as error:
-            raise InvalidValueError("checkpoint", os.fspath(path), again, reason="it is damaged") from error
+            raise InvalidValueError("checkpoint", os.fspath(path), again, reason=f"{file} is damaged") from error
         for name, value in identity.items():
             if found.get(name) != value:
-                reason = f"it is of another fine-tuning: its {name} differs"
+                reason = f"{file} is of another fine-tuning: its {name} differs"
                 raise InvalidValueError("checkpoint", os.fspath(path), again, reason=reason)
         try:
             self.model.load_state_dict(state["model"])
@@ -217,7 +217,7 @@ class Tuning:
             self.load_more_state(state["more"])
             self.epoch = int(state["epoch"])
         except Exception as error:
-            raise InvalidValueError("checkpoint", os.fspath(path), again, reason="it does not fit") from error
+            raise InvalidValueError("checkpoint", os.fspath(path), again, reason=f"{file} does not fit") from error
         self.model.eval()
 
 

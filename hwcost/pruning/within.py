@@ -193,11 +193,9 @@ def _finder(
 
 
 def comparison(results: Mapping[Target, Pruned], method: str) -> Iterator[str]:
-    """The networks within several limits for people: the floor, notes and a table."""
+    """The networks within several limits for people: notes and a table."""
     first = next(iter(results.values())).report
     yield f"{first.name} on {first.array}, by {method}"
-    left = percent(first.floor / first.before.cycles, 2)
-    yield f"floor: with every width at its least size {left} % of the cycles are left"
     for text in dict.fromkeys(text for each in results.values() for text in each.report.notes):
         yield f"note: {text}"
     yield ""

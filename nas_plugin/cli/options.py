@@ -21,7 +21,7 @@ from hwcost.files import read_given, toml_of, unusable
 from hwcost.network.limits import Target
 from nas_plugin.errors import DataError
 from nas_plugin.methods.settings import SearchSettings
-from nas_plugin.runs.settings import FILE
+from nas_plugin.runs.settings import FILE, another_folder
 from nas_plugin.sources import check_files
 
 if TYPE_CHECKING:
@@ -138,8 +138,7 @@ def settings_in(known: Mapping[str, Any]) -> dict[str, Any] | None:
 def check_folder(out: Path | None, resume: Path | None) -> None:
     """Raises if the folder of a new run or sweep holds something."""
     if out is not None and resume is None and out.is_dir() and any(out.iterdir()):
-        allowed = "choose another --out, or resume what it holds with --resume"
-        raise InvalidValueError("--out", str(out), allowed, reason=f"{out} exists and is not empty")
+        raise InvalidValueError("--out", str(out), another_folder(out), reason=f"{out} exists and is not empty")
 
 
 def check_images(data: str | None) -> None:

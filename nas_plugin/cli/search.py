@@ -33,6 +33,7 @@ from hwcost.importers.written_inputs import NEEDS_INPUT
 from nas_plugin.cli import options
 from nas_plugin.methods.settings import SearchSettings
 from nas_plugin.methods.table import LATENCIES, METHODS
+from nas_plugin.runs.settings import FILE, another_folder
 from nas_plugin.sources import CUT, FULL
 
 if TYPE_CHECKING:
@@ -111,6 +112,9 @@ def _check_network(known: Mapping[str, Any]) -> None:
     if (resume := known.get("resume")) is not None:
         allowed = f"run the same command again with --out {resume}"
         faults.add(InvalidValueError("--resume", str(resume), allowed))
+    if (out := known.get("out")) is not None and os.path.isfile(os.path.join(out, FILE)):
+        reason = f"{out} holds a search for a LeNet, or a sweep"
+        faults.add(InvalidValueError("--out", str(out), another_folder(out), reason=reason))
     for needs, names, needed in (
         ("--input", ("inputs",), NEEDS_INPUT),
         ("--target", ("target",), "a limit like 0.5, 2100cycles or 0.002ms; repeat it for several"),
@@ -158,7 +162,8 @@ def search(source: str | None, out: Path | None, resume: Path | None, as_json: b
     target, and the networks found are fine-tuned; --data is a folder with a folder of images for each class, or
     FILE.py:NAME of a data set or loader. Python files are run.
 
-    Progress goes to stderr. The result goes to stdout and, with weights, log and pictures, into the run folder.
+    Progress goes to stderr. The result goes to stdout and, with weights and pictures, into the run folder, which for
+    LeNet has a log too. With FILE.py:NAME a run that was stopped goes on with the same command and --out.
     """
     given = options.given_in(given)
     if source is not None:

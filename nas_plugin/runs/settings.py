@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,13 +17,19 @@ from hwcost.network.limits import Target
 from nas_plugin.methods.settings import ROWS, SearchSettings, check_used
 from nas_plugin.methods.table import DEFAULT_METHODS, METHODS, SWEEP_METHODS, changes_of
 
-__all__ = ["FILE", "SweepSettings", "check_list"]
+__all__ = ["FILE", "SweepSettings", "another_folder", "check_list"]
 
 FILE = "sweep.json"
 """The file in a folder that holds them."""
 
 _OWN = ("data", "method", "latency", "snaps", "seed", "target")
 """Settings that a sweep sets for each of its searches."""
+
+
+def another_folder(path: str | os.PathLike[str]) -> str:
+    """What to do about a folder that holds something: what a search or sweep began can go on."""
+    goes_on = os.path.isfile(os.path.join(path, FILE))
+    return "choose another --out" + (", or resume what it holds with --resume" if goes_on else "")
 
 
 def check_list(name: str, values: Sequence[Any]) -> None:

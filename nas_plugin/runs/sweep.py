@@ -27,7 +27,7 @@ from nas_plugin.errors import RunError
 from nas_plugin.methods.finding import check, shared_training
 from nas_plugin.methods.settings import SearchSettings
 from nas_plugin.runs.folders import Owner, check_made_with, read_content, read_json, save, save_json, usable
-from nas_plugin.runs.settings import FILE, SweepSettings, check_list
+from nas_plugin.runs.settings import FILE, SweepSettings, another_folder, check_list
 from nas_plugin.runs.task import SCHEMA, OnStep, Task, images_of, key_of, perform
 from nas_plugin.space.arch_def import ArchDef, BlockKind, Choice
 from nas_plugin.space.reader import parse_arch_def
@@ -77,8 +77,7 @@ class SearchSweep:
         sweep = cls(path.absolute(), arch, tuple(arrays), settings, images=_checksums(arch, settings))
         content: dict[str, Any] = {"schema": SCHEMA, "sweep": settings.as_dict(), "made_with": sweep.made_with}
         content |= {"arrays": [array.as_dict() for array in arrays], "images": sweep.images}
-        advice = "choose another --out, or resume what it holds with --resume"
-        with usable(path, "made", advice), new_folder(path) as begun:
+        with usable(path, "made", another_folder(path)), new_folder(path) as begun:
             save(begun / "arch_def.toml", arch.text.encode())
             save_json(begun / FILE, content | {"space": zlib.crc32(arch.text.encode())})
         return sweep
