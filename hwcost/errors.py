@@ -20,6 +20,8 @@ from __future__ import annotations
 import contextlib
 import enum
 import functools
+import sys
+import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, Final, TypeVar
 
@@ -27,7 +29,7 @@ __all__ = [
     "MISSING", "Faults", "HwcostError", "InvalidValueError", "InvalidValuesError", "KeyNotFoundError",
     "MissingDependencyError", "MixedLibrariesError", "NoGradientError", "NoTileError", "UnusedRowWarning", "about",
     "check_all", "check_one_of", "cut", "did_you_mean", "faults_of", "first_line", "look_up", "needs_extra", "raised",
-    "require", "together", "unknown",
+    "require", "together", "unknown", "warn_caller",
 ]  # fmt: skip
 
 
@@ -383,6 +385,14 @@ def needs_extra(extra: str, purpose: str) -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         raise MissingDependencyError(str(error.name), extra, purpose) from None
+
+
+def warn_caller(text: str, category: type[Warning] = UserWarning) -> None:
+    """Warns at the line that called the package, however many of its own functions lie between."""
+    package, frame, level = __name__.partition(".")[0], sys._getframe(), 1
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == package:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(text, category, stacklevel=level)
 
 
 def first_line(error: BaseException, *, with_type: bool = True) -> str:

@@ -7,6 +7,7 @@ import itertools
 import json
 import math
 import pickle
+import re
 import tracemalloc
 from fractions import Fraction
 
@@ -22,7 +23,9 @@ from hwcost import Conv2d, Gemm, InvalidValueError, Linear, MatMul, SystolicArra
 from hwcost.advice import advise
 from hwcost.advice.budget import best_sizes, check_values, solve
 from hwcost.advice.search import thin
+from hwcost.advice.shown import document_of
 from hwcost.advice.tables import Allowed
+from hwcost.machine.dataflow import DATAFLOWS
 from hwcost.machine.terms import Term
 from hwcost.network.network import Network
 from hwcost.network.operations import MemoryOnly, Operation, Unsupported, Width
@@ -133,8 +136,73 @@ def test_memory_bound_layers_say_that_width_does_not_help():
 
 def test_some_of_the_layers_memory_bound():
     network = residual(64, 64)
-    remarks = {each.name: each.remark for each in advise(network, SystolicArray(8, 8, dram_bytes_per_s=4e9)).widths}
-    assert any("of " in remark and "memory-bound" in remark for remark in remarks.values())
+    widths = advise(network, SystolicArray(8, 8, dram_bytes_per_s=4e9)).widths
+    counts = {each.name: each.bound.get("memory", 0) for each in widths if not each.is_memory_bound}
+    assert any(counts.values())
+    for each in widths:
+        if counts.get(each.name):
+            verb = "is" if counts[each.name] == 1 else "are"
+            assert each.remark.startswith(f"{counts[each.name]} of {len(each.layers)} layers {verb} memory-bound")
+
+
+@pytest.mark.parametrize("rate", [2e9, 4e9, 8e9, 16e9])
+def test_one_layer_is_and_several_are(rate):
+    for each in advise(residual(64, 64), SystolicArray(8, 8, dram_bytes_per_s=rate)).widths:
+        found = re.match(r"(\d+) of \d+ layers (is|are) ", each.remark)
+        assert found is None or (found[1] == "1") == (found[2] == "is")
+
+
+# ---------------------------------------------------------------- what is printed
+
+
+def chain(*sizes):
+    layers = {f"fc{index}": Linear(*pair) for index, pair in enumerate(itertools.pairwise(sizes))}
+    return Network.of_layers("chain", layers, is_chain=True)
+
+
+def test_the_legend_is_true_of_every_size_in_the_table():
+    joined = Operation(Linear(24, 8), kind="linear", path="fc", sizes={"in_features": rule("a", "b")})
+    found = advise(Network("n", {"fc": joined}, {"a": Width(12), "b": Width(12)}), SystolicArray(16, 16))
+    assert [(each.best, each.better) for each in found] == [(None, each.cheaper) for each in found]
+    assert {each.better.size for each in found} == {4}  # 4 + 12 are 16 rows
+    legend = found.document().terms["to"]
+    assert "at least half of today's, or else the largest smaller size that saves anything" in legend
+
+
+def test_a_network_whose_widths_are_fixed_has_no_table():
+    layers = {"fc": Operation(Linear(4, 4), kind="linear", path="fc", sizes={"in_features": rule("w")})}
+    found = advise(Network("n", layers, {"w": Width(4, fixed="an input")}), SystolicArray(4, 4))
+    for by_layer in (False, True):
+        text = str(document_of(found, by_layer=by_layer))
+        assert "no width can change" in text
+        assert "an input" in text
+        assert "free up to" not in text
+    assert "no width can change" not in str(advise(chain(8, 8, 8), SystolicArray(4, 4)))
+
+
+@pytest.mark.parametrize("least", [0.0, 0.1, 0.25])
+def test_widths_that_a_budget_makes_thin_are_named(least):
+    found = advise(chain(64, 64, 64, 64), SystolicArray(4, 4), budget=0.2, least=least)
+    narrow = [name for name, size in found.budget.sizes.items() if size < 16]
+    (line,) = [each for each in str(found).splitlines() if "below a quarter" in each] or [""]
+    assert bool(narrow) == (least < 0.25) == bool(line)
+    assert all(name in line for name in narrow)
+    assert not line or "least=0.25 (--least 0.25)" in line
+
+
+def test_options_of_open_widths_are_as_thin_as_they_are_chosen():
+    network = chain(64, 64, 64)
+    found = advise(network.space({"fc0.out_features": [1, 3, 64]}), SystolicArray(4, 4), budget=0.6)
+    assert found.budget.sizes == {"fc0.out_features": 3}
+    assert "--least" not in str(found)
+    assert "--multiple" not in str(found)
+
+
+def test_another_dataflow_has_its_name_in_words():
+    found = advise(chain(8, 512, 8), SystolicArray(64, 64, fold_timing="serial"))
+    assert found.faster is not None
+    words = DATAFLOWS[found.faster.dataflow].summary
+    assert f"another dataflow: {words} ({found.faster.dataflow}) takes " in str(found)
 
 
 def test_a_width_of_one_has_nothing_cheaper():

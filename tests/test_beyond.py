@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nets import LENET, TREE
 
-from hwcost import Conv2d, Gemm, Linear, SystolicArray, advise, network_cost
+from hwcost import Conv2d, Gemm, Linear, SystolicArray, advise, compare, network_cost, report
 from hwcost.devices import Entry, ExtrapolationWarning, Fit, Range, read_device, write_device
 from hwcost.importers.lists import write_layers
 from hwcost.network.network import Network
@@ -134,6 +134,22 @@ def test_python_is_warned_unless_it_asks():
     assert summarise({"a": SEEN}, device()).extrapolated_share == 0.0
 
 
+WITHHELD = {
+    "report": lambda: report({"b": FAR}, device()),
+    "summarise": lambda: summarise({"b": FAR}, device()),
+    "compare": lambda: compare({"net": {"b": FAR}}, [device()]),
+    "advise": lambda: advise(Network.of_layers("net", {"b": Linear(9000, 60)}), device()),
+}
+
+
+@pytest.mark.parametrize("call", WITHHELD.values(), ids=WITHHELD)
+def test_the_warning_is_on_the_line_of_the_caller_who_reads_what_prints_the_total(call):
+    with pytest.warns(ExtrapolationWarning) as caught:
+        found = call()
+    assert caught[0].filename == __file__
+    assert "extrapolate=True (--extrapolate) prints it" in str(found)
+
+
 def test_a_plain_array_was_not_measured():
     assert summarise({"a": FAR}, SystolicArray(8, 8)).extrapolated_share is None
 
@@ -161,9 +177,8 @@ def test_a_total_that_is_mostly_beyond_is_printed_if_asked_for(hwcost, tmp_path,
     args = ("model", net, "--device", mine)
     code, out, err = hwcost(*args)
     assert (code, err) == (0, "")
-    assert re.search(
-        r"^total +3 layers, [\d,]+ MACs: 9\d % of it is beyond what was measured; --extrapolate prints it$", out, re.M
-    )
+    withheld = r"9\d % of it is beyond what was measured; extrapolate=True \(--extrapolate\) prints it"
+    assert re.search(rf"^total +3 layers, [\d,]+ MACs: {withheld}$", out, re.M)
     assert not re.search(r"^PE-cycles", out, re.M)
     assert re.search(r"^s +(- +)+", out, re.M)
     content = json.loads(hwcost(*args, "--json")[1])
@@ -189,7 +204,10 @@ def test_a_comparison_leaves_out_the_time_that_is_mostly_beyond(hwcost, tmp_path
     assert terms.startswith("time/first: ")
     assert re.search(r"( -){5}", re.sub(" +", " ", last))
     assert legend.startswith("far on mine: ~ an extrapolation: 1 of 1 layer")
-    assert reason == "far: no total on mine: 100 % of it is beyond what was measured; --extrapolate prints it"
+    assert (
+        reason
+        == "far: no total on mine: 100 % of it is beyond what was measured; extrapolate=True (--extrapolate) prints it"
+    )
     rows = json.loads(hwcost("compare", near, far, "--devices", f"gemmini,{mine}", "--json")[1])["rows"]
     assert [row["seconds"] is None for row in rows] == [False, False, False, True]
     assert [row["extrapolated_share"] for row in rows] == [None, 0.0, None, 1.0]
@@ -283,7 +301,9 @@ def test_advice_on_what_was_not_measured_has_no_total(hwcost, tmp_path, mine):
     net = linear(tmp_path, a=near, b=far)
     code, out, err = hwcost("advise", net, "--device", mine, "--budget", "0.9")
     assert (code, err) == (0, "")
-    assert re.search(r": no total: \d+ % of it is beyond what was measured; --extrapolate prints it$", out, re.M)
+    assert re.search(
+        r": no total: \d+ % of it is beyond what was measured; extrapolate=True \(--extrapolate\) prints it$", out, re.M
+    )
     assert re.search(r"^budget 0.9: ~\d+.\d+ % of today's", out, re.M)
     assert json.loads(hwcost("advise", net, "--device", mine, "--json")[1])["total"] is None
     asked = json.loads(hwcost("advise", net, "--device", mine, "--json", "--extrapolate")[1])
@@ -400,7 +420,7 @@ def test_a_page_marks_figures_and_has_no_total_that_is_mostly_beyond(hwcost, tmp
         page = tmp_path / "net.html"
         assert hwcost("model", net, "--device", mine, "--html", str(page), *more)[0] == 0
         text = page.read_text()
-        assert ("--extrapolate prints it" in text) is not more
+        assert ("(--extrapolate) prints it" in text) is not more
         assert bool(re.search(r"<dt>time</dt><dd>~[\d.]+ ", text)) is bool(more)
         assert re.search(r'data-value="[\d.e-]+">~[\d.]+<', text)
         assert "an extrapolation: 1 of 2 layers beyond what mine was measured with" in text

@@ -172,7 +172,8 @@ class WidthAdvice(Facts):
         if self.is_memory_bound:
             return "memory-bound: time follows the bytes moved, not how full the array is"
         if memory:
-            return f"{memory} of {len(self.layers)} layers are memory-bound: there time follows the bytes moved"
+            verb = "is" if memory == 1 else "are"
+            return f"{memory} of {len(self.layers)} layers {verb} memory-bound: there time follows the bytes moved"
         return "" if self.cheaper else "no smaller size takes fewer cycles"
 
     def as_dict(self) -> dict[str, Any]:
@@ -233,6 +234,7 @@ class Advice(Records):
         faster: another dataflow with which the network takes clearly less, if there is one; on calibrated devices and
             tables of costs nothing is known of others.
         multiple: that all new sizes are multiples of.
+        is_open: whether only widths that are open to choice change, and only to their options.
         label: the machine in words.
     """
 
@@ -254,6 +256,7 @@ class Advice(Records):
     buffers: Mapping[str, float] = field(default_factory=dict)
     faster: Faster | None = None
     multiple: int = 1
+    is_open: bool = False
     label: str = ""
 
     def document(self) -> Document:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
+from hwcost.devices.measured import PRINTS_IT
+from hwcost.machine.dataflow import DATAFLOWS
 from hwcost.tables import Column, Document, even, even_percent, even_unit
 from hwcost.units import (
     ENERGIES,
@@ -33,8 +35,11 @@ _WORDS = {"cycles": ("cycles", " cycles"), "seconds": ("time", ""), "energy_joul
 _UNITS = {"seconds": TIMES, "energy_joules": ENERGIES}
 _NAMED = 6
 _ROUND = 8
+_LEAST = 0.25
+"""The share of a width below which a network of its depth rarely trains well."""
 _TERMS = {
-    "to": "the size that saves most for each channel removed, of those of at least half of today's",
+    "to": "the size that saves most for each channel removed, of those of at least half of today's, "
+    "or else the largest smaller size that saves anything",
     "per channel": "saved by each channel removed",
     "network": "speed-up of the whole network",
     "next": "the largest smaller size that saves anything",
@@ -77,9 +82,9 @@ def document_of(advice: Advice_, *, by_layer: bool = False, most: int | None = N
         most: rows at most.
         timed: with the time in the heading, if the clock is that of a device.
     """
-    rows = list(_layer_rows(advice)) if by_layer else list(advice.widths)
+    rows: list[Any] = list(_layer_rows(advice)) if by_layer else list(advice.widths)
     shown = rows[:most]
-    columns = _by_layer(advice) if by_layer else _by_width(advice)
+    columns: list[Column[Any]] = [] if not rows else _by_layer(advice) if by_layer else _by_width(advice)
     titles = {column.name for column in columns}
     below = _below(advice, [each.width if by_layer else each for each in shown])
     return Document(
@@ -101,7 +106,7 @@ def _terms(advice: Advice_) -> dict[str, str]:
 def _total(advice: Advice_, *, timed: bool) -> str:
     """What the network costs today."""
     if advice.withheld:
-        return f"no total: {advice.withheld}; --extrapolate prints it"
+        return f"no total: {advice.withheld}; {PRINTS_IT}"
     total, measure, beyond = advice.total, advice.measure, advice.beyond
     parts = [marked(f"{amount(getattr(total, measure), measure)}{unit_word(measure)}", beyond)]
     if timed:
@@ -195,7 +200,7 @@ def _free(each: Width_) -> str:
 
 
 def _below(advice: Advice_, widths: Sequence[Width_]) -> list[str]:
-    lines: list[str] = []
+    lines: list[str] = [] if advice.widths else ["no width can change"]
     if advice.unsupported:
         names = ", ".join(advice.unsupported)
         lines.append(f"NOT COUNTED: {len(advice.unsupported)} operations that cannot be priced: {names}")
@@ -204,13 +209,15 @@ def _below(advice: Advice_, widths: Sequence[Width_]) -> list[str]:
     lines += _remarks(widths)
     if advice.faster is not None:
         other = advice.faster
-        lines.append(f"another dataflow: {other.dataflow} takes {_times(other, advice)} (--dataflow {other.dataflow})")
+        flow = f"{DATAFLOWS[other.dataflow].summary} ({other.dataflow})"
+        lines.append(f"another dataflow: {flow} takes {_times(other, advice)}")
     if advice.buffers:
         named = [f"{layer_name(name, 100)} with {in_unit(size, SIZES, 4)}" for name, size in advice.buffers.items()]
         lines.append(f"reads operands again; with a larger buffer it would not: {shortlist(named, _NAMED)}")
     sizes = [each.better.size for each in widths if each.better is not None]
-    if advice.multiple == 1 and any(size % _ROUND for size in sizes):
-        lines.append(f"sizes need not be round: --multiple {_ROUND} takes multiples of {_ROUND} alone")
+    if advice.multiple == 1 and not advice.is_open and any(size % _ROUND for size in sizes):
+        option = f"multiple={_ROUND} (--multiple {_ROUND})"
+        lines.append(f"sizes need not be round: {option} takes multiples of {_ROUND} alone")
     if advice.legend:
         lines.append(advice.legend)
     if advice.budget is not None:
@@ -246,9 +253,14 @@ def _budget(advice: Advice_, found: Any) -> Iterator[str]:
     share = marked(f"{100 * reached:.2f} %", found.extrapolated)
     cost = f"{share} of today's" if advice.withheld else f"{marked(cost, found.extrapolated)}, {share} of today's"
     yield f"budget {found.share:g}: {cost}, with {100 * kept:.2f} % of the MACs"
-    widths = {each.name: each.width.size for each in advice.widths}
+    widths = {each.name: each.width for each in advice.widths}
     for name, size in found.sizes.items():
-        yield f"  {name}: {number(widths[name])} -> {number(size)}"
+        yield f"  {name}: {number(widths[name].size)} -> {number(size)}"
+    channels = {} if advice.is_open else {name: each.size for name, each in widths.items() if not each.is_kernel}
+    if thin := [name for name, today in channels.items() if found.sizes.get(name, today) < _LEAST * today]:
+        option = f"least={_LEAST:g} (--least {_LEAST:g})"
+        names = shortlist([layer_name(name, 100) for name in thin], _NAMED)
+        yield f"  below a quarter of today's: {names}; {option} keeps at least that"
     yield f"  {_quality(found)}"
 
 
@@ -257,5 +269,6 @@ def _quality(found: Any) -> str:
     if found.is_proven:
         return "proven: no other sizes within the budget keep more MACs" + (f" (at most {most})" if found.gap else "")
     combined = f"{number(found.options)} of {number(found.of_options)} sizes could be combined"
-    reason = "--effort leaves out some sets of widths" if found.options == found.of_options else combined
+    is_all = found.options == found.of_options
+    reason = "the effort (--effort) leaves out some sets of widths" if is_all else combined
     return f"not proven ({reason}): other sizes within the budget may keep at most {most}"

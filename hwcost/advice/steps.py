@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -33,7 +32,7 @@ from hwcost.advice.tables import (
     spill_over,
 )
 from hwcost.devices import DeviceFile, ExtrapolationWarning, read_device
-from hwcost.errors import InvalidValueError, check_one_of
+from hwcost.errors import InvalidValueError, check_one_of, warn_caller
 from hwcost.machine.array import SystolicArray, adapt
 from hwcost.machine.dataflow import DATAFLOWS
 from hwcost.machine.fields import is_finite
@@ -134,13 +133,14 @@ def advise(
         buffers=_buffers(network, source),
         faster=None if device is not None and device.fit is not None else _faster(network, source, report),
         multiple=allowed.multiple,
+        is_open=bool(network.options),
         label=_label(source, device),
     )
     if device is None:
         return found
     found = with_device(found, device, network, extrapolate=extrapolate)
     if found.withheld:
-        warnings.warn(f"no total: {found.withheld}; {found.legend}", ExtrapolationWarning, stacklevel=2)
+        warn_caller(f"no total: {found.withheld}; {found.legend}", ExtrapolationWarning)
     return found
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +15,7 @@ from hwcost.calibration.settings import Settings
 from hwcost.calibration.shown import document_of, records_of
 from hwcost.devices import ExtrapolationWarning, Range, beyond_ranges
 from hwcost.devices.measured import COVERAGE, MARGIN, doubts
-from hwcost.errors import MissingDependencyError
+from hwcost.errors import MissingDependencyError, warn_caller
 from hwcost.machine.array import SystolicArray
 from hwcost.model.formula import layer_cost
 from hwcost.model.layers import Layer
@@ -343,9 +342,7 @@ class Calibration(Records):
                 be off by half or more, though the order of layers mostly holds.
         """
         if beyond := self.beyond(layer):
-            warnings.warn(
-                f"the prediction is an extrapolation: {'; '.join(beyond)}", ExtrapolationWarning, stacklevel=2
-            )
+            warn_caller(f"the prediction is an extrapolation: {'; '.join(beyond)}", ExtrapolationWarning)
         return float(layer_cost(layer, self.device).seconds)
 
     def as_dict(self) -> dict[str, Any]:

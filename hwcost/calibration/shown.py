@@ -69,9 +69,10 @@ def _forms(found: Calibration_) -> Document:
     times, error = found.chosen["form"], even_percent(found.forms.values())
 
     def words(name: str) -> str:
-        chosen = f", chosen in {times[name]} of {sum(times.values())} folds" if name in times else ""
-        mark = ", by this fit" if name == found.form else ""
-        return f"{found.form_words.get(name, ('', 'a form of your own'))[1]}{chosen}{mark}"
+        by = [f"in {times[name]} of {sum(times.values())} folds"] if name in times else []
+        by += ["by this fit"] if name == found.form else []
+        chosen = f", chosen {' and '.join(by)}" if by else ""
+        return f"{found.form_words.get(name, ('', 'a form of your own'))[1]}{chosen}"
 
     columns = [
         Column[str]("form", printable, to_the_left=True),

@@ -21,6 +21,7 @@ __all__ = [
     "MARGIN",
     "MEASURED",
     "MOST_BEYOND",
+    "PRINTS_IT",
     "ExtrapolationWarning",
     "Fit",
     "Range",
@@ -52,6 +53,8 @@ WIDER = 0.25
 """What the half width grows by with every factor of two beyond the measured range."""
 MOST_BEYOND = 0.5
 """The share of a total up to which it may come from layers beyond the measured range."""
+PRINTS_IT = "extrapolate=True (--extrapolate) prints it"
+"""What gives a total that comes from there for the most part."""
 WORST_ERROR, LEAST_CORRELATION, LEAST_UTILIZATION, WORST_MARGIN = 0.3, 0.5, 0.01, math.log(4)
 """A fit that is worse than one of these is in doubt."""
 

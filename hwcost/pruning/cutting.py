@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -13,7 +12,7 @@ from torch import nn
 
 from hwcost.advice.tables import Allowed, CostSource, cost_report, measure_of
 from hwcost.arrays import is_real
-from hwcost.errors import InvalidValueError
+from hwcost.errors import InvalidValueError, warn_caller
 from hwcost.network.network import Network
 from hwcost.pruning.batches import Loss, Task, seed_of
 from hwcost.pruning.beginning import notes_of, read, read_within, words_of
@@ -130,7 +129,7 @@ def prune(
             raise InvalidValueError("importance", method, allowed, reason="it needs data")
         text = f"no data: channels are chosen by {method} alone, which knows nothing of the task"
         notes.append(text)
-        warnings.warn(text, UserWarning, stacklevel=2)
+        warn_caller(text)
     share = (0.0 if method == CURVES else LEAST) if least is None else least
     sizes = {each: width.size for each, width in whole.widths.items()}
     own = Allowed.checked(multiple, share, keep)._replace(whole=sizes)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hwcost.devices import DeviceFile
+from hwcost.devices.measured import PRINTS_IT
 from hwcost.errors import InvalidValueError, KeyNotFoundError
 from hwcost.machine.array import SystolicArray
 from hwcost.model.columns import TERMS as COST_TERMS
@@ -378,7 +379,7 @@ def _legends(pairs: Sequence[Pair]) -> Iterator[tuple[str, str]]:
         yield f" {name}{reason}", f"{name} on {machines}: {reason}"
     for name, own in hidden.items():
         machines = ", ".join(f"{each.device} ({percent(each.extrapolated_share or 0.0, 0)} %)" for each in own)
-        why = withheld_text(own[0]) if len(own) == 1 else "so much is beyond what was measured; --extrapolate prints it"
+        why = withheld_text(own[0]) if len(own) == 1 else f"so much is beyond what was measured; {PRINTS_IT}"
         yield f" {name} withheld", f"{name}: no total on {own[0].device if len(own) == 1 else machines}: {why}"
 
 

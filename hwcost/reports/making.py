@@ -6,12 +6,11 @@ import dataclasses
 import functools
 import itertools
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hwcost.devices import DeviceFile, ExtrapolationWarning, read_device
-from hwcost.errors import InvalidValueError, shorten
+from hwcost.errors import InvalidValueError, shorten, warn_caller
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.energies import without_energy
 from hwcost.model.breakdown import CycleBreakdown, breakdown
@@ -75,7 +74,7 @@ def summarise(
         summary = summarise(network, device.array, skip_unsupported=skip_unsupported, keep_activations=keep_activations)
         summary = with_device(summary, device, network, extrapolate=extrapolate)
         if summary.withheld:
-            warnings.warn(f"no total: {summary.withheld}; {summary.legend}", ExtrapolationWarning, stacklevel=2)
+            warn_caller(f"no total: {summary.withheld}; {summary.legend}", ExtrapolationWarning)
         return summary
     missing = [f"{name}: {each.layer}" for name, each in network.unsupported.items()]
     if missing and not skip_unsupported:

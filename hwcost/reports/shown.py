@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
+from hwcost.devices.measured import PRINTS_IT
 from hwcost.model.breakdown import KINDS
 from hwcost.model.columns import cost_columns, terms_of
 from hwcost.model.cost import Cost
@@ -189,7 +190,7 @@ def _total(summary: Summary_) -> str:
 
 def withheld_text(summary: Summary_) -> str:
     """Why there is no total, and what gives it."""
-    return f"{summary.withheld}; --extrapolate prints it"
+    return f"{summary.withheld}; {PRINTS_IT}"
 
 
 def _parts_of_time(summary: Summary_) -> dict[str, str]:

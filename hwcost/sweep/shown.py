@@ -100,8 +100,8 @@ def document_of(found: Sweep_) -> Document:
 
 def words_of(found: Sweep_) -> str:
     """How many points there are, and of what the front is."""
-    of = objectives_text(found)
-    return f"{plural(len(found), 'point')}, {number(len(found.front))} of them on the Pareto front of {of}"
+    those = "" if len(found) == 1 else f"{number(len(found.front))} of them "
+    return f"{plural(len(found), 'point')}, {those}on the Pareto front of {objectives_text(found)}"
 
 
 def _best(found: Sweep_, index: int) -> str:

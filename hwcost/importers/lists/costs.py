@@ -13,13 +13,12 @@ from __future__ import annotations
 import csv
 import io
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from hwcost.advice.measured import LARGEST_SIDE, MeasuredCosts
-from hwcost.errors import MISSING, InvalidValueError, unknown
+from hwcost.errors import MISSING, InvalidValueError, unknown, warn_caller
 from hwcost.files import write_given
 from hwcost.importers.lists.rows import by_column, csv_rows, read_number, read_size
 from hwcost.units import as_cell, of_cell
@@ -75,7 +74,7 @@ def read_costs(path: str | os.PathLike[str]) -> MeasuredCosts:
     table = _costs({layer: np.array(own, dtype=np.float64) for layer, own in found.items()}, time)
     if time and "cycles" in header and table.measure == "seconds":
         text = f"{time} and cycles of {name} disagree: no one clock explains both; {time} counts, and cycles do not"
-        warnings.warn(text, UserWarning, stacklevel=2)
+        warn_caller(text)
     return table
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from hwcost.errors import InvalidValueError, UnusedRowWarning, did_you_mean, raised
+from hwcost.errors import InvalidValueError, UnusedRowWarning, did_you_mean, raised, warn_caller
 from hwcost.importers.lowered import CannotPriceError, LoweredLayer
 from hwcost.importers.rules.call import Call, Handler
 from hwcost.units import shortlist
@@ -48,14 +47,14 @@ class OwnRows:
         return next((self._rows[key] for key in keys if key in self._rows), None)
 
     def warn_if_unused(self) -> None:
-        """Warns the caller of the importer, two frames up, of each row that nothing called."""
+        """Warns the caller of the importer of each row that nothing called."""
         for key in self._rows:
             if key not in self._met:
                 met = list(map(_name, self._met))
                 hint = did_you_mean(_name(key), met, lambda name: name.lower().rpartition("::")[2])
                 hint = hint or f"; it calls {shortlist(met, _SHOWN)}"
                 text = f"{_place(self._field, key)} is not used: the model does not call it{hint}"
-                warnings.warn(text, UnusedRowWarning, stacklevel=4)
+                warn_caller(text, UnusedRowWarning)
 
 
 def is_qualified(name: Any) -> bool:

@@ -304,7 +304,7 @@ def _refused(path: str, given: Arguments, what: str) -> InvalidValueError:
         sizes = ",".join(map(str, others[0].shape))
         allowed += f"; indices, as token ids, are integers: --input {sizes}:int64, "
         allowed += f"or example_inputs=torch.ones({sizes}).long()"
-    allowed += ", or ask for what ran until then (partial, --partial)"
+    allowed += ", or ask for what ran until then (partial=True of from_torch, --partial)"
     return InvalidValueError(where, shapes, allowed, reason=f"on {shapes} {what}")
 
 

@@ -172,8 +172,8 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """The error about a forward that cannot run further on shapes alone."""
         allowed = (
             "pass example inputs, whose integers and truth values may be looked at, leave out an input that it can do "
-            "without, as a mask, make its forward depend on shapes alone, or ask for what ran until then (partial, "
-            "--partial)"
+            "without, as a mask, make its forward depend on shapes alone, or ask for what ran until then "
+            "(partial=True of from_torch, --partial)"
         )
         return NeedsValuesError(self.modules.label, kind, allowed, reason=f"{what}, and only shapes are run")
 
