@@ -131,27 +131,39 @@ class KeyNotFoundError(InvalidValueError, KeyError):
 
     >>> str(KeyNotFoundError("the report", "fc3", ["conv1", "fc1"], what="layer"))
     "unknown layer 'fc3' in the report (did you mean 'fc1'?); known: conv1, fc1"
+    >>> str(KeyNotFoundError("the report", 0, ["conv1", "fc1"], by_number="report.rows"))
+    "the report takes names, not 0: use report.rows[0], or a name, like 'conv1'"
+
+    Attributes:
+        what: the kind of the names.
+        by_number: what takes a number instead of a name; empty if nothing does.
     """
 
-    def __init__(self, field: str, value: object, names: Iterable[str], *, what: str = "name") -> None:
-        super().__init__(field, value, tuple(names), form=unknown(what))
-        self.what = what
+    def __init__(
+        self, field: str, value: object, names: Iterable[str], *, what: str = "name", by_number: str = ""
+    ) -> None:
+        known, form = tuple(names), unknown(what)
+        if by_number and known and isinstance(value, int):
+            form = "{field} takes names, not {value}: use {by_number}[{value}], or a name, like {names[0]!r}"
+        self.what, self.by_number = what, by_number
+        super().__init__(field, value, known, form=form)
 
     def __str__(self) -> str:  # that of KeyError prints quotes around the message
         return str(self.args[0])
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return functools.partial(type(self), what=self.what), (self.field, self.value, self.names)
+        make = functools.partial(type(self), what=self.what, by_number=self.by_number)
+        return make, (self.field, self.value, self.names)
 
 
-def look_up(table: Mapping[str, _T], name: Any, field: str, what: str) -> _T:
-    """The value of a name in a table.
+def look_up(table: Mapping[str, _T], name: Any, field: str, what: str, by_number: str = "") -> _T:
+    """The value of a name in a table; ``by_number`` is what takes a number instead.
 
     Raises:
         KeyNotFoundError: the table does not have the name.
     """
     if name not in table:
-        raise KeyNotFoundError(field, name, table, what=what)
+        raise KeyNotFoundError(field, name, table, what=what, by_number=by_number)
     return table[name]
 
 

@@ -6,6 +6,7 @@ import collections
 import io
 import json
 import pickle
+import re
 
 import pytest
 
@@ -133,6 +134,35 @@ def test_a_missing_name_is_told_with_those_that_are_there(value, name):
         assert repr(wrong) in str(caught.value)
         assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
         assert str(caught.value.at("the place")).count("the place") == 1
+
+
+@each_value
+def test_a_number_is_an_index_or_is_told_what_takes_one(value, name):
+    if name in ("gemmini", "cycles"):
+        assert value[0] == next(iter(value))
+        return
+    with pytest.raises(KeyNotFoundError, match="takes names, not 0") as caught:
+        value[0]
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+    (words,) = re.findall(r"use (\S+)\[0\]", str(caught.value))
+    (owner,) = re.findall(r"report|advice|costs", words)
+    assert eval(words, {owner: value})[0] == next(iter(value))
+
+
+def test_a_report_has_the_modules_that_it_prints():
+    nn = pytest.importorskip("torch").nn
+    block = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8))
+    found = hwcost.report(nn.Sequential(block, nn.Sequential(nn.Linear(8, 4))), ARRAY, input_size=(1, 8))
+    modules = [part for _, _, part in found.tree.walk() if part not in found.rows]
+    assert [each.path for each in modules] == ["0"]
+    assert found["0"] is modules[0]
+    assert found["0"].cost == found["0.0"].cost + found["0.2"].cost
+    assert found["1"].cost == found["1.0"].cost
+    assert "0" in found
+    assert "" not in found
+    assert found["0.0"] in found.rows
+    with pytest.raises(KeyError, match=r"unknown operation or module '2'"):
+        found["2"]
 
 
 def test_a_sweep_has_columns_and_points():

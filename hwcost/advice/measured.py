@@ -138,7 +138,7 @@ class MeasuredCosts(Records):
         return name in self.layers
 
     def __getitem__(self, name: str) -> Figures:
-        rows: Figures = look_up(self.layers, name, "the table of costs", "layer")
+        rows: Figures = look_up(self.layers, name, "the table of costs", "layer", "list(costs)")
         return rows
 
     def as_dict(self) -> dict[str, Any]:

@@ -287,7 +287,7 @@ class Advice(Records):
         if width not in found and width in self.layers:
             followed = [name for name, each in found.items() if width in each.layers]
             raise not_a_width(width, followed, f"width {width!r}")
-        return look_up(found, width, "the advice", "width")
+        return look_up(found, width, "the advice", "width", "advice.widths")
 
     @property
     def withheld(self) -> str:

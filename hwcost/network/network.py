@@ -190,7 +190,7 @@ class Network(Mapping[str, Any], Records):
         return cls(name, operations, notes=notes, outputs=flow.outputs)
 
     def __getitem__(self, name: str) -> Any:
-        return look_up(self.operations, name, f"network {self.name!r}", "operation").layer
+        return look_up(self.operations, name, f"network {self.name!r}", "operation", "list(network)").layer
 
     def __contains__(self, name: object) -> bool:
         return name in self.operations

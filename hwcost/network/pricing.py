@@ -106,7 +106,7 @@ class Report(Records):
         return name in self.layers
 
     def __getitem__(self, name: str) -> Cost:
-        return look_up(self.layers, name, "the report", "layer")
+        return look_up(self.layers, name, "the report", "layer", "list(report)")
 
     def of(self, name: str) -> Cost:
         """The cost of a layer, or of the constants and ends of a run by its name there."""

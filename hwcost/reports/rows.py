@@ -33,6 +33,8 @@ _WORDS = ("name", "path", "kind", "state", "shape")
 class Summary(Value, Records):
     """A network on an array: prints as the table of ``hwcost model``, and iterates over its rows.
 
+    ``summary["layers.0.conv"]`` is a row, and ``summary["layers.0"]`` the module with its subtotals.
+
     Attributes:
         name: of the network.
         array: the accelerator.
@@ -100,10 +102,15 @@ class Summary(Value, Records):
         return iter(self.rows)
 
     def __contains__(self, name: object) -> bool:
-        return any(row.name == name for row in self.rows)
+        return isinstance(name, str) and name in self._parts
 
-    def __getitem__(self, name: str) -> Row:
-        return look_up({row.name: row for row in self.rows}, name, "the report", "operation")
+    def __getitem__(self, name: str) -> Row | Module:
+        return look_up(self._parts, name, "the report", "operation or module", "report.rows")
+
+    @functools.cached_property
+    def _parts(self) -> dict[str, Row | Module]:
+        """The rows and modules by name; a row before a module of its name."""
+        return {each.path: each for each in self.tree.below()} | {row.name: row for row in self.rows}
 
     @property
     def total(self) -> Cost:

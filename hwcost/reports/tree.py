@@ -116,6 +116,12 @@ class Module(Facts):
         """The sum of the traffic."""
         return sum((row.traffic for row in self.rows), start=Traffic())
 
+    def below(self) -> Iterator[Module]:
+        """All modules in it, at any depth, each before those in it."""
+        for module in self.modules:
+            yield module
+            yield from module.below()
+
     def walk(self, depth: int = 0) -> Iterator[tuple[int, str, Row | Module]]:
         """Everything in it, each module before its entries; a module with a single row is shown as that row.
 
