@@ -208,3 +208,17 @@ def test_explain_on_the_command_line(capsys):
     assert capsys.readouterr().err.startswith("Error: --explain ")
     assert main(["estimate", "--device", "gemmini", "--k", "3", "--c", "20", "--f", "3,4", "--explain"]) == 2
     assert capsys.readouterr().err.startswith("Error: --explain ")
+
+
+@over_all
+@pytest.mark.parametrize("stride", [1, 2])
+def test_inputs_that_take_time_are_told_from_those_that_are_read(array, stride):
+    layer = Conv2d(20, 36, 1, height=32, width=32, stride=stride)
+    priced = price(*layer.gemms(), array)
+    said = {each.name: each.text for each in explain(priced)}
+    read = priced.traffic.elements.get(("dram", "inputs"), 0)
+    moved = priced.moved["inputs"] if "inputs" in priced.memory else read
+    assert (" of them read (strides" in said.get("inputs", "")) == (read < moved)
+    assert read == moved or (stride > 1 and not array.has_buffers)
+    if read < moved:
+        assert f", {number(read * array.bytes_per_element)} of them read" in said["inputs"]

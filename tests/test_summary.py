@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 
 import machines
 import numpy as np
@@ -16,6 +17,7 @@ from hwcost.model.traffic import OPERANDS
 from hwcost.network.network import Network
 from hwcost.network.operations import MemoryOnly, Operation, Unsupported
 from hwcost.reports import Module, Row, layer_shape, summarise
+from hwcost.units import BYTES, in_unit
 
 ARRAY = SystolicArray(8, 8, fold_timing="serial")
 over_arrays = pytest.mark.parametrize("array", machines.ALL.values(), ids=list(machines.ALL))
@@ -224,3 +226,34 @@ def test_a_network_of_an_importer_keeps_its_kinds_and_paths():
     assert (row.kind, row.path) == ("bmm", "x")
     assert isinstance(row, Row)
     assert isinstance(summarise(network, ARRAY).tree, Module)
+
+
+# ---------------------------------------------------------------- what bytes leave out
+
+
+def skipping():
+    """A network in which a sum reads the result of a strided layer, and a product is that of all of it."""
+    layers = {
+        "stem": Operation(Conv2d(3, 8, 1, height=17, width=15, stride=2), kind="conv", inputs=("",)),
+        "a": Operation(Conv2d(8, 8, 3, height=9, width=8, padding=1), kind="conv", inputs=("stem",)),
+        "sum": Operation(MemoryOnly("add", 2 * 576, 576), kind="add", inputs=("a", "stem")),
+        "b": Operation(Conv2d(8, 4, 2, height=9, width=8, stride=3), kind="conv", inputs=("sum",)),
+    }
+    return Network("skip", layers, outputs=("b",))
+
+
+@pytest.mark.parametrize("rate", [math.inf, 2e9])
+@pytest.mark.parametrize("size", [1.0, 2.0])
+def test_a_report_says_what_bytes_leave_out_without_buffers(rate, size):
+    array = SystolicArray(8, 8, dram_bytes_per_s=rate, bytes_per_element=size)
+    with_buffer = dataclasses.replace(array, buffer_bytes=2.0**30)
+    plain, buffered = summarise(skipping(), array), summarise(skipping(), with_buffer)
+    assert plain.at_hand == buffered.cost.dram_bytes - plain.cost.dram_bytes == 576 * size
+    assert buffered.at_hand == 0
+    text = plain.document().below["not counted"]
+    assert f"{in_unit(576 * size, BYTES, 4)} that skip connections read" in text
+    gap = plain.cost.memory_cycles * rate / array.clock_hz - plain.cost.dram_bytes if rate < math.inf else 0
+    assert (f"{in_unit(gap, BYTES, 4)} of inputs that strides leave out" in text) == (rate < math.inf)
+    assert "not counted" not in buffered.document().below
+    chain = Network.of_layers("chain", {"a": Linear(8, 8), "b": Linear(8, 4)}, is_chain=True)
+    assert "not counted" not in summarise(chain, array).document().below

@@ -124,6 +124,10 @@ def _terms(parts: Pricing, array: SystolicArray) -> Iterator[Sentence]:
             cycles, rate = parts.memory[transfer.name], transfer.bytes_per_s(array) / array.clock_hz
             size = bytes_of(parts.moved[transfer.name], array.effective(transfer.size))
             moved = f"{number(size)} bytes at {rate:.4g} a cycle"
+            read = parts.traffic.elements.get((transfer.level, transfer.operand), size)
+            if read < parts.moved[transfer.name]:
+                own = bytes_of(read, array.effective(transfer.size))
+                moved += f", {number(own)} of them read (strides leave out the rest, which takes its time)"
             moved += " for each array, and the longest part" if array.bandwidth_per_array else ""
             yield Sentence(transfer.name, f"{transfer.summary}: {moved}: {number(cycles)} cycles", cycles)
     if len(parts.memory) > 1:

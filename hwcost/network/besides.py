@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hwcost.arrays import Size, product, total
@@ -12,10 +12,10 @@ from hwcost.model.moves import reading_cost
 from hwcost.network.flow import tensors_of
 from hwcost.network.network import Network
 from hwcost.network.operations import MemoryOnly, Operation
-from hwcost.network.program import program_of
+from hwcost.network.program import Result, program_of
 from hwcost.network.run import ends_of, sides_of
 
-__all__ = ["bytes_besides", "read_besides", "reading_figure", "result_cost"]
+__all__ = ["bytes_at_hand", "bytes_besides", "read_besides", "reading_figure", "result_cost"]
 
 
 def bytes_besides(layers: Mapping[str, Any], array: SystolicArray) -> dict[str, Size]:
@@ -32,8 +32,12 @@ def bytes_besides(layers: Mapping[str, Any], array: SystolicArray) -> dict[str, 
     >>> bytes_besides(Network("one", operations, outputs=("sum",)), SystolicArray(8, 8, buffer_bytes=1024.0))
     {'a': 8.0}
     """
-    results, besides = _program(layers, array)
-    return {name: total(*(results[number].bytes for number in numbers)) for name, numbers in besides.items()}
+    return _bytes(*_program(layers, array)) if array.has_buffers else {}
+
+
+def bytes_at_hand(layers: Mapping[str, Any], array: SystolicArray) -> Size:
+    """All of these bytes on an array without buffers, where they do not count; 0 on one with buffers."""
+    return 0 if array.has_buffers else total(0, *_bytes(*_program(layers, array)).values())
 
 
 def read_besides(network: Network, array: SystolicArray) -> dict[str, tuple[Operation, ...]]:
@@ -41,7 +45,7 @@ def read_besides(network: Network, array: SystolicArray) -> dict[str, tuple[Oper
 
     The inputs of the network are an operation without widths.
     """
-    results, besides = _program(network, array)
+    results, besides = _program(network, array) if array.has_buffers else ([], {})
     inputs = Operation(MemoryOnly("inputs", 0, ends_of(network).inputs))
     makers = {name: network.operations.get(name, inputs) for name in [each.name for each in results]}
     return {name: tuple(makers[results[number].name] for number in numbers) for name, numbers in besides.items()}
@@ -59,8 +63,12 @@ def reading_figure(layer: Any, array: SystolicArray, figure: str) -> Size:
     return 0.0 if found is None else found
 
 
-def _program(layers: Mapping[str, Any], array: SystolicArray) -> tuple[list[Any], dict[str, tuple[int, ...]]]:
-    if not array.has_buffers or tensors_of(layers) is None:
+def _bytes(results: Sequence[Result], besides: Mapping[str, Sequence[int]]) -> dict[str, Size]:
+    return {name: total(*(results[number].bytes for number in numbers)) for name, numbers in besides.items()}
+
+
+def _program(layers: Mapping[str, Any], array: SystolicArray) -> tuple[list[Result], dict[str, tuple[int, ...]]]:
+    if tensors_of(layers) is None:
         return [], {}
     program, results = program_of(layers, array)
     has_products = (layer for layer in program if layer.besides and not isinstance(layer.layer, MemoryOnly))

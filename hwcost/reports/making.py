@@ -20,6 +20,7 @@ from hwcost.model.layers import is_layer
 from hwcost.model.pricing import Pricing
 from hwcost.model.shapes import layer_shape
 from hwcost.model.traffic import Traffic
+from hwcost.network.besides import bytes_at_hand
 from hwcost.network.flow import tensors_of
 from hwcost.network.network import Network
 from hwcost.network.operations import MemoryOnly, Operation, Unsupported
@@ -104,6 +105,7 @@ def summarise(
         notes=network.notes,
         plan=plan,
         peak=peak_of(network, array) if array.has_buffers and tensors_of(network) is not None else None,
+        at_hand=bytes_at_hand(network, array),
         label=array.in_words,
         source=network.source,
     )

@@ -50,6 +50,7 @@ class Summary(Value, Records):
         plan: the activations that stay in the buffer; None unless they were asked to.
         peak: the memory that the network needs at once, on a machine with a buffer or on a chip that states its memory,
             if it is known which layer reads what.
+        at_hand: bytes that skip connections read, which a machine without buffers is taken to keep: they do not count.
         label: the machine in words.
         device: the name of the device; empty for an array that is none.
         source: where the network is from, in words or as a path; empty if that is not known.
@@ -67,6 +68,7 @@ class Summary(Value, Records):
     extrapolate: bool = False
     plan: Plan | None = None
     peak: Peak | None = None
+    at_hand: Size = 0
     label: str = ""
     device: str = ""
     source: str = ""

@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 from hwcost.devices.measured import PRINTS_IT
+from hwcost.machine.fields import is_finite
 from hwcost.model.breakdown import KINDS
 from hwcost.model.columns import cost_columns, terms_of
 from hwcost.model.cost import Cost
+from hwcost.model.traffic import bytes_of, transfers_of
 from hwcost.model.words import bytes_text, energy_text, lower_bound, missing_text, partial_folds
 from hwcost.network.network import UNCONNECTED
 from hwcost.reports.lines import Line, lines_of
@@ -140,6 +142,8 @@ def _below(summary: Summary_) -> dict[str, str]:
     if not summary.is_withheld():
         texts |= _parts_of_time(summary)
     texts["bytes"] = bytes_text(cost.memory_figures, cost.dram_activation_weight_bytes)
+    if text := _uncounted(summary):
+        texts["not counted"] = text
     if cost.energy_joules is not None and not (cost.idle_joules and summary.is_withheld()):
         texts["energy"] = energy_text(cost.memory_figures)
     if summary.peak is not None:
@@ -157,6 +161,23 @@ def _below(summary: Summary_) -> dict[str, str]:
         texts["note"] = notes[0]
         texts |= {f" note {index}": f"{'note':<13}{note}" for index, note in enumerate(notes[1:])}
     return texts
+
+
+def _uncounted(summary: Summary_) -> str:
+    """What the bytes leave out on a machine without buffers."""
+    array, found = summary.array, []
+    if summary.at_hand:
+        size = in_unit(summary.at_hand, BYTES, 4)
+        found.append(f"{size} that skip connections read, which count with a buffer")
+    limited = (each for each in transfers_of(array) if is_finite(each.bytes_per_s(array)))
+    inputs = {each.name: each.size for each in limited if each.operand == "inputs"}
+    rows = [row for row in summary.of("priced") if row.moved]
+    moved = ((name, row.moved.get(name, 0)) for row in rows for name in inputs)
+    gaps = sum(bytes_of(elements, array.effective(inputs[name])) for name, elements in moved)
+    gaps -= sum(row.traffic.bytes("inputs") for row in rows)
+    if gaps > 0 and not array.has_buffers:
+        found.append(f"{in_unit(gaps, BYTES, 4)} of inputs that strides leave out, which take memory cycles")
+    return "; ".join(found)
 
 
 def _memory_text(summary: Summary_) -> str:
