@@ -51,16 +51,20 @@ CHAIN = Network.of_layers(
 )
 
 
+DEVICES = ["gemmini", "tpu-v1", "edge-tpu", "tpu-v5e", "ethos-u55-256", "ethos-u55-256-network"]
+
+
 def column(seed, ends=(-6.0, -2.0), count=60):
     return 10 ** np.random.default_rng(seed).uniform(*ends, count)
 
 
-def comparison(networks, arrays, seed, **more):
+def comparison(networks, arrays, seed, named=None, **more):
     shape = (networks, arrays)
     seconds, used = (
         column(seed + i, ends, networks * arrays).reshape(shape) for i, ends in enumerate([(-4, -1), (-2, 0)])
     )
     names = [[f"{kind} {i}" for i in range(count)] for kind, count in (("network", networks), ("array", arrays))]
+    names = names if named is None else [names[0], named]
     return lambda ax=None: comparison_figure(drawn.comparison(*names, seconds, used, **more), ax=ax)
 
 
@@ -111,6 +115,8 @@ FIGURES = {
     "calibration": calibrated(0.1, 20), "bad calibration": calibrated(0.8, 200), "few points": calibrated(0.02, 2),
     "two by five": comparison(2, 5, 0), "nine by nine": comparison(9, 9, 2), "one by one": comparison(1, 1, 4),
     "twenty by two": comparison(20, 2, 6),
+    "names of many lengths": comparison(2, 6, 5, DEVICES), "names that touch": comparison(1, 4, 5, DEVICES[2:]),
+    "names with room": comparison(1, 2, 5, DEVICES[:2]),
     "with energy": comparison(2, 3, 8, joules=[[1e-3, 5e-3, np.nan], [1e-6, 1, 2]], extrapolated=np.eye(2, 3) > 0),
     "sweep": swept(1, falls=True), "three dataflows": swept(3, falls=True), "flat sweep": swept(2, falls=False),
     "fields": fields(0, 6, falls=True), "flat fields": fields(1, 3, falls=False),
@@ -162,6 +168,15 @@ def words_of(axes):
     return [text for text in found if text.get_text() and text.get_visible()]
 
 
+def crowded(axes):
+    """Names and numbers at the horizontal axis that lie on each other."""
+    low, high = sorted(axes.get_xlim())
+    ticks = [tick.label1 for tick in axes.xaxis.get_major_ticks() if low <= tick.get_loc() <= high]
+    shown = [text for text in ticks if text.get_text() and text.get_visible()]
+    pairs = itertools.combinations(shown, 2)
+    return [(a.get_text(), b.get_text()) for a, b in pairs if a.get_window_extent().overlaps(b.get_window_extent())]
+
+
 def check_layout(figure):
     figure.draw_without_rendering()
     texts = [text for axes in figure.axes for text in axes.texts if text.get_text()]
@@ -173,6 +188,8 @@ def check_layout(figure):
             assert not any(text.get_window_extent().overlaps(box) for text in words_of(axes))
         assert figure.bbox.padded(2).contains(*box.min)
         assert figure.bbox.padded(2).contains(*box.max)
+    for axes in figure.axes:
+        assert crowded(axes) == []
     titles = [axes.title for axes in figure.axes if axes.get_title()]
     for title in titles:
         box = title.get_window_extent()
@@ -197,6 +214,12 @@ def test_the_check_of_legends_finds_one_on_a_curve():
     axes.legend(loc="lower right")
     figure.draw_without_rendering()
     assert covers(axes.get_legend().get_window_extent(), axes)
+
+
+def test_names_stay_level_where_they_have_room():
+    for name, is_turned in {"names with room": False, "names of many lengths": True}.items():
+        figure = FIGURES[name]()
+        assert {label.get_rotation() for label in figure.axes[-1].get_xticklabels()} == {90.0 if is_turned else 0.0}
 
 
 @over_figures

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import textwrap
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,6 +18,8 @@ from hwcost.units import plural
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.text import Text
+    from matplotlib.transforms import Bbox
 
 __all__ = ["Canvas", "canvas", "say_logarithmic", "size_in_points", "stacked"]
 
@@ -94,10 +98,12 @@ def canvas(ax: Any, names: Sequence[str], size: tuple[float, float], arrange: Ar
         given = Canvas(_checked(ax, names), None)
         yield given
         say_logarithmic(given.panels)
+        _turn_names(given.panels)
         return
     with new_figure(*size) as figure:
         yield Canvas(tuple(arrange(figure)), figure)
         say_logarithmic(figure.axes)
+        _turn_names(figure.axes)
 
 
 def size_in_points(axes: Axes) -> tuple[float, float]:
@@ -135,6 +141,35 @@ def say_logarithmic(panels: Iterable[Axes]) -> None:
                 axis.set_label_text(f"{text}{_LOGARITHMIC}")
 
 
+def _turn_names(panels: Iterable[Axes]) -> None:
+    """Turns the names at a horizontal axis upright where they would touch; the legend decides how wide the axis is."""
+    named = [axes for axes in panels if any(map(_is_name, _level(axes)))]
+    if not named:
+        return
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)  # as when the picture is saved
+        named[0].figure.figure.draw_without_rendering()
+        ends = [sorted((box.x0, box.x1) for box in map(_box_of, _level(axes))) for axes in named]
+    for axes, boxes in zip(named, ends, strict=True):
+        if any(after - end < _BETWEEN for (_, end), (after, _) in itertools.pairwise(boxes)):
+            axes.tick_params(axis="x", rotation=90)
+
+
+def _level(axes: Axes) -> list[Text]:
+    found = (tick.label1 for tick in axes.xaxis.get_major_ticks())
+    return [text for text in found if text.get_text() and text.get_visible() and not text.get_rotation()]
+
+
+def _is_name(text: Text) -> bool:
+    return any(map(str.isalpha, text.get_text()))
+
+
+def _box_of(text: Text) -> Bbox:
+    return text.get_window_extent()
+
+
+_BETWEEN = 6.0
+"""Pixels between two names."""
 _LOGARITHMIC = ", log scale"
 _LETTER = 7.0
 """Points of a letter of a title on the caller's axes, of which a legend may take some."""

@@ -79,9 +79,8 @@ def comparison_figure(comparison: Any, *, ax: Any = None) -> Any:
         below.set_ylabel("utilization [%]")
         percent_limits(below, 100 * float(np.nan_to_num(used).max()))
         labels = [shorten_name(name, 24) for name in groups]
-        upright = sum(map(len, labels)) <= 60
         for axes in drawing.lowest(drawing.panels):
-            axes.set_xticks(range(len(groups)), labels, rotation=0 if upright else 90, parse_math=False)
+            axes.set_xticks(range(len(groups)), labels, parse_math=False)
         for axes in drawing.panels:
             axes.set_xlim(-0.6, len(groups) - 0.4)
             _room_for_values(axes)
