@@ -590,6 +590,13 @@ def test_words_of_names_are_not_broken(opened, width):
     assert broken == []
 
 
+def test_what_takes_no_energy_shows_none():
+    network = Network("free", {"a": Operation(Linear(8, 8), inputs=("",)), "b": Operation(MemoryOnly("norm", 8, 8))})
+    page = html_report(summarise(network, WITH_ENERGY))
+    (free,) = [row for row in page.split("<tr") if row.startswith(' class="memory-only free"')]
+    assert '<td class="extra"></td>' in free
+
+
 @pytest.mark.parametrize("energy", [False, True])
 def test_the_heading_of_bytes_names_the_energy_that_is_there(energy):
     array = WITH_ENERGY if energy else SystolicArray(8, 8)

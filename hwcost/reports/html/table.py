@@ -242,6 +242,8 @@ def _further(line: Line, summary: Summary_, figures: Sequence[_Figure]) -> Itera
     """What an opened row shows of figures; nothing of those that are zero."""
     is_withheld, beyond = summary.is_withheld(line.part), summary.share_beyond(line.part)
     for figure in figures:
-        value = figure.value(line.part.cost)
-        text = NOT_SHOWN if figure.is_of_time and is_withheld else figure.text(value)
-        yield text_of(marked(text, figure.is_of_time and beyond)) if value else ""
+        text = ""
+        if value := figure.value(line.part.cost):  # the energy of what takes no time is None
+            text = NOT_SHOWN if figure.is_of_time and is_withheld else figure.text(value)
+            text = marked(text, figure.is_of_time and beyond)
+        yield text_of(text)
