@@ -51,7 +51,7 @@ CHAIN = Network.of_layers(
 )
 
 
-DEVICES = ["gemmini", "tpu-v1", "edge-tpu", "tpu-v5e", "ethos-u55-256", "ethos-u55-256-network"]
+DEVICES = ["gemmini", "tpu-v1", "tpu-v5e", "nvdla-small", "eyeriss", "ethos-u55-256-network"]
 
 
 def column(seed, ends=(-6.0, -2.0), count=60):
@@ -115,7 +115,8 @@ FIGURES = {
     "calibration": calibrated(0.1, 20), "bad calibration": calibrated(0.8, 200), "few points": calibrated(0.02, 2),
     "two by five": comparison(2, 5, 0), "nine by nine": comparison(9, 9, 2), "one by one": comparison(1, 1, 4),
     "twenty by two": comparison(20, 2, 6),
-    "names of many lengths": comparison(2, 6, 5, DEVICES), "names that touch": comparison(1, 4, 5, DEVICES[2:]),
+    "names of many lengths": comparison(2, 6, 5, DEVICES, extrapolated=np.ones((2, 6), bool)),
+    "names that touch": comparison(1, 4, 5, DEVICES[2:], extrapolated=np.ones((1, 4), bool)),
     "names with room": comparison(1, 2, 5, DEVICES[:2]),
     "with energy": comparison(2, 3, 8, joules=[[1e-3, 5e-3, np.nan], [1e-6, 1, 2]], extrapolated=np.eye(2, 3) > 0),
     "sweep": swept(1, falls=True), "three dataflows": swept(3, falls=True), "flat sweep": swept(2, falls=False),
