@@ -184,6 +184,17 @@ def test_ceiling_figure_has_a_column_for_each_kind_and_its_curves_in_both_rows()
     assert below.get_yscale() == "log"
 
 
+def test_a_line_that_memory_bends_is_not_called_flops_like():
+    layer = Conv2d(16, 32, 3, height=8, width=8)
+    for array in (ARRAY, "gemmini"):
+        data = stairs_data(layer, array, "out_channels", range(1, 65))
+        figure = stairs_figure(layer, array, "out_channels", range(1, 65))
+        line = figure.axes[0].get_lines()[-1]
+        slopes = np.diff(data["curves"][-1]["cycles"])
+        assert line.get_label() == ("FLOPs-like (linear)" if np.ptp(slopes) < 1e-6 else "without steps (linear)")
+        assert (array == "gemmini") == line.get_label().startswith("without")
+
+
 def test_stairs_figure_draws_exact_smooth_and_flops_like_in_both_panels():
     figure = stairs_figure(LAYER, ARRAY, "out_channels", range(1, 65), ["logistic", "shifted"])
     above, below = figure.axes

@@ -300,6 +300,17 @@ def test_the_roofline_names_the_largest_layer_by_itself():
     assert roofline.texts[0].get_text() == "A"
 
 
+@pytest.mark.parametrize("rate", [2e9, 8e9, 40e9])
+def test_the_roofline_names_a_layer_of_each_bound(rate):
+    layers = {f"conv{i}": Conv2d(64 + i, 64, 3, height=30, width=30) for i in range(14)}
+    summary = summarise(layers | {"fc": Linear(400, 10)}, SystolicArray(16, 16, dram_bytes_per_s=rate))
+    (roofline,) = network_figure(summary, pictures=["roofline"]).axes
+    marked = {tuple(np.round(text.xy, 6)) for text in roofline.texts}
+    for collection in roofline.collections:  # one for each bound
+        assert marked & {tuple(each) for each in np.round(collection.get_offsets(), 6).tolist()}
+    assert len(marked) == len(roofline.texts)
+
+
 def test_numbers_in_pictures_are_no_names_of_layers():
     """Layers of an nn.Sequential have numbers for names: points have letters, which the legend leads to the layers."""
     layers = {str(i): Linear(2 ** (i + 3), 2 ** (7 - i) + i, batch=3 * i + 1) for i in range(5)}

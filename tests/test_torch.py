@@ -35,6 +35,7 @@ from hwcost import (
 
 torch = pytest.importorskip("torch")
 
+from hwcost.devices import read_device  # noqa: E402
 from hwcost.network.operations import MemoryOnly, Unsupported, Width  # noqa: E402
 from hwcost.torch import (  # noqa: E402
     CostTable,
@@ -770,3 +771,12 @@ def test_sizes_for_which_no_tile_fits_are_refused_on_every_replay():
                     call(row)
         else:
             assert loss.cycles(row).item() == pytest.approx(loss._cost(row).item())
+
+
+def test_a_loss_names_the_device_that_it_was_given_by_name():
+    network = Network.of_layers("mlp", {"a": Linear(8, 8), "b": Linear(8, 4)}, is_chain=True)
+    space = network.space({"a.out_features": [4, 8]})
+    named, plain = LatencyLoss(space, "gemmini"), LatencyLoss(space, read_device("gemmini").array)
+    assert "on gemmini: 16 x 16" in repr(named)
+    assert named.facts()["array"] == f"gemmini: {plain.facts()['array']}"
+    assert "gemmini" not in repr(plain)

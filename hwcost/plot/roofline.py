@@ -44,6 +44,8 @@ def draw_roofline(axes: Axes, data: Mapping[str, Any]) -> None:
         axes.set_axis_off()
         axes.text(0.5, 0.5, "no layer takes any time", ha="center")
         return
+    named = int(np.clip((size_in_points(axes)[1] - _LINES) / _ENTRY, 1, len(_MARKS)))
+    points = _named_first(points, named)
     scale, unit = unit_of(data["roof"], _RATES)
     roof = data["roof"] / scale
     x = np.array([point["x"] for point in points])
@@ -66,7 +68,6 @@ def draw_roofline(axes: Axes, data: Mapping[str, Any]) -> None:
             look: dict[str, Any] = {"facecolors": face, "edgecolors": edge, "linewidth": 1.0, "zorder": 3}
             axes.scatter(x[where], y[where], s=[_area(points[i]) for i in where], **look)
     axes.set(xscale="log", yscale="log", xlim=frame[:2], ylim=frame[2:])
-    named = int(np.clip((size_in_points(axes)[1] - _LINES) / _ENTRY, 1, len(_MARKS)))
     _mark(axes, points, np.stack([x, y]), named, np.log(frame).reshape(2, 2))
     plain_ticks(axes.xaxis, axes.yaxis)
     _legend(axes, points, named, has_total=data["total"] is not None)
@@ -89,6 +90,15 @@ def _points(layers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         point["layers"][layer["name"]] = layer["share"]
     slowest = max((layer["share"] for layer in layers), default=0.0)
     return sorted(found.values(), key=lambda point: (slowest not in point["layers"].values(), -point["share"]))
+
+
+def _named_first(points: list[dict[str, Any]], named: int) -> list[dict[str, Any]]:
+    """The points that have letters, and the others; the first of what each part bounds has one."""
+    of_bound: dict[str, int] = {}
+    for i, point in enumerate(points):
+        of_bound.setdefault(point["bound"], i)
+    leading = [*of_bound.values(), *(i for i in range(len(points)) if i not in of_bound.values())][:named]
+    return [points[i] for i in sorted(range(len(points)), key=lambda i: (i not in leading, i))]
 
 
 def _ends(x: np.ndarray[Any, Any], data: Mapping[str, Any]) -> tuple[float, float]:

@@ -51,9 +51,9 @@ def stairs_data(
 
     Returns:
         Lists of numbers: ``widths``, ``exact`` and, on the finer ``soft_widths``, each of the ``curves``. The last
-        curve is the linear one, a cost in proportion to FLOPs. On a calibrated device ``extrapolated`` says of each
-        width whether it is beyond what was measured, and ``cycles_90`` has the ends between which its exact latency
-        lies with 90 %, in cycles; both are None on others.
+        curve is the linear one, without steps: as FLOPs have it, where memory is not what bounds the layer. On a
+        calibrated device ``extrapolated`` says of each width whether it is beyond what was measured, and ``cycles_90``
+        has the ends between which its exact latency lies with 90 %, in cycles; both are None on others.
 
     Raises:
         InvalidValueError: a field that is not a width of this layer, fewer than two widths, an invalid width.
@@ -149,6 +149,10 @@ def stairs_figure(
     data = stairs_data(layer, array, along, widths, relaxations, device=device)
     counted = np.asarray(data["widths"])
     width = _AXES.get(along, along.replace("_", " "))
+    line = np.asarray(data["curves"][-1]["cycles"], dtype=float)
+    is_straight = np.allclose(np.diff(line, 2), 0, atol=1e-6 * np.ptp(line))
+    # memory may take longer than computing at some of the widths, which bends the line
+    no_steps = "FLOPs-like (linear)" if is_straight else "without steps (linear)"
     with canvas(ax, ("cycles", "utilization"), (7.6, 6.2), stacked(3, 2)) as drawing:
         above, below = drawing.panels
         for axes, figure_name, scale in ((above, "cycles", 1), (below, "utilization", 100)):
@@ -159,7 +163,7 @@ def stairs_figure(
                 label = f"{curve['relaxation']}, {sharpness_label(curve)}"
                 axes.plot(data["soft_widths"], height, color=colour, linewidth=1.6, label=label)
             below_others: dict[str, Any] = {"color": GREY, "linestyle": (0, (5, 2)), "zorder": 1.5}
-            axes.plot(data["soft_widths"], linear, label="FLOPs-like (linear)", **below_others)
+            axes.plot(data["soft_widths"], linear, label=no_steps, **below_others)
         _draw_measured(above, below, counted, data)
         above.set_ylabel("cycles")
         above.yaxis.set_major_formatter(lambda value, _: number(value))

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from hwcost.arrays import if_concrete
+from hwcost.devices import read_device
 from hwcost.errors import InvalidValueError, NoGradientError
 from hwcost.machine.array import SystolicArray
 from hwcost.network.limits import Limit
@@ -68,7 +69,9 @@ class CostLoss(nn.Module, Facts):
         **limit: float | None,
     ) -> None:
         super().__init__()
+        named = array
         array = self._check(check_network(network, array, skip_unsupported=skip_unsupported, is_space=True))
+        self.device = "" if isinstance(named, SystolicArray) else read_device(named, field="array").name
         self.network, self.array, self.skip_unsupported = network, array, skip_unsupported
         self.relaxation = None if relaxation is None else as_relaxation(relaxation)
         if reference is None or isinstance(reference, Mapping):
@@ -101,7 +104,7 @@ class CostLoss(nn.Module, Facts):
     def extra_repr(self) -> str:
         """The network, the machine, the reference, and the limit or weight, on one line."""
         facts = self.facts()
-        what = f"{self.NAME} of {self.network.name} on {self.array.size_in_words}"
+        what = f"{self.NAME} of {self.network.name} on {self._machine(self.array.size_in_words)}"
         return f"{what}; {facts['networks']} networks; reference {facts['reference']}; {self._pull()}"
 
     @property
@@ -116,12 +119,15 @@ class CostLoss(nn.Module, Facts):
         how = "the expectation" if self.relaxation is None else f"{self.relaxation.name} at the expected sizes"
         return {
             "counts": f"{self.NAME}: {how}",
-            "array": self.array.in_words,
+            "array": self._machine(self.array.in_words),
             "reference": f"{number(float(self.reference))} {_UNITS[self.FIGURE]}",
             "networks": number(networks) if networks < _MANY else f"{networks:.3g}",
             "asks": self._pull(),
             **{f"  {printable(name)}": shorten_name(sizes, 60) for name, sizes in decisions.items()},
         }
+
+    def _machine(self, words: str) -> str:
+        return f"{self.device}: {words}" if self.device else words
 
     def _pull(self) -> str:
         return f"weight {self.weight:.4g}" if self.limit is None else f"limit {self.limit.asked}"
