@@ -11,6 +11,7 @@ import errno
 import inspect
 import io
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
@@ -229,13 +230,34 @@ def _run(command: click.Command, name: str, args: Sequence[str] | None) -> int:
     except SystemExit:  # raised by click for a closed pipe, even with standalone_mode=False
         return READER_GONE
     except click.ClickException as error:
-        return fail(error.format_message())
+        return fail(_in_words(error))
     except HwcostError as error:
         faults = faults_of(error) if isinstance(error, InvalidValueError) else (error,)
         return max(fail(str(each)) for each in faults)
     except MemoryError:
         return fail("not enough memory for this many points; give a shorter list or range")
     return code if isinstance(code, int) else 0
+
+
+def _in_words(error: click.ClickException) -> str:
+    if isinstance(error, click.NoSuchOption):
+        return f"no such option {error.option_name!r}{_meant(error)}"
+    return error.format_message()
+
+
+def _meant(error: click.NoSuchOption) -> str:
+    """A question that offers the option of a close name, or else those that say the word at the start of their help."""
+    import difflib
+
+    ctx, word = error.ctx, error.option_name.lstrip("-").lower()
+    options = [] if ctx is None else [each for each in ctx.command.get_params(ctx) if isinstance(each, click.Option)]
+    names = {name: each.help or "" for each in options for name in each.opts if name.startswith("--")}
+    near = [
+        f"--{each}" for each in difflib.get_close_matches(word, [name.removeprefix("--") for name in names], 3, 0.75)
+    ]
+    told = [name for name, text in names.items() if word in re.findall(r"\w+", text.lower())[:3]]
+    near = near or [name for name in told if error.option_name.startswith(name)] or told
+    return f" (did you mean {' or '.join(map(repr, near[:3]))}?)" if near else ""
 
 
 def _discard_output() -> None:

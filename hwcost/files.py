@@ -94,7 +94,7 @@ def toml_of(content: bytes, where: str) -> dict[str, Any]:
         reason, advice = f"byte {error.start}, on line {line}, is not UTF-8", "save it as UTF-8"
     except (ValueError, RecursionError) as error:  # bad syntax; numbers of thousands of digits; tables too deep
         reason, advice = f"it is not a TOML document ({error})", "correct its syntax"
-    raise InvalidValueError(where, where, advice, reason=reason)
+    raise InvalidValueError(where, content, advice, reason=reason)
 
 
 def digest(*parts: bytes) -> bytes:

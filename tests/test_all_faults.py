@@ -154,7 +154,11 @@ def test_a_fault_of_a_list_of_layers_is_told_with_those_of_options(hwcost, here)
         ),
         ("a.csv", "kind,c,f,strid,grp\nlinear,4,0,1,1\n", ["'strid'", "'grp'"]),
         ("a.toml", '[[layer]]\nkind = "linr"\n[[layer]]\nkind = "linear"\nc = 3\nd = 1\n', ["layer 1: kind", "'d'"]),
-        ("a.csv", "kind,c,f\n" + 50 * "linear,4,0\n", [f"line {line}: " for line in range(2, 22)]),
+        (
+            "a.csv",
+            "kind,c,f\n" + "".join(f"linear,4,-{n}\n" for n in range(50)),
+            [f"line {line}: " for line in range(2, 22)],
+        ),
     ],
 )
 def test_all_faults_of_a_list_of_layers_are_told(hwcost, here, name, content, words):

@@ -594,12 +594,22 @@ def test_bad_rows_are_named(tmp_path, row, message):
     assert message in found.left_out[0]
 
 
+def test_a_fault_of_many_rows_is_told_once(tmp_path):
+    rows = ["a,conv9d,3,8,16,14,14,1,1,4", "a,conv2d,3,8,16,14,14,1,1,-4"] * 12
+    with pytest.raises(InvalidValueError) as caught:
+        read_measurements(write(tmp_path, HEADER, *rows), START)
+    assert caught.value.value == 24
+    assert str(caught.value).count("kind is 'conv9d'") == str(caught.value).count("cycles is '-4'") == 1
+    assert "line 2 and 11 more: kind is 'conv9d'" in str(caught.value)
+    assert "line 3 and 11 more: cycles is '-4'" in str(caught.value)
+
+
 def test_all_bad_rows_are_listed_at_once(tmp_path):
     with pytest.raises(InvalidValueError) as caught:
-        read_measurements(write(tmp_path, HEADER, *(["a,conv2d,3,8,16,14,14,1,1,-4"] * 14)), START)
+        read_measurements(write(tmp_path, HEADER, *(f"a,conv2d,3,8,16,14,14,1,1,-{n}" for n in range(14))), START)
     assert caught.value.field.endswith(": the number of bad rows")
     assert caught.value.value == 14
-    assert str(caught.value).count("cycles is '-4'") == 10
+    assert str(caught.value).count("cycles is '-") == 10
     assert "and 4 more" in str(caught.value)
     with pytest.raises(InvalidValueError, match="the number of measurements is 0"):
         read_measurements(write(tmp_path, HEADER, "a,conv2d,3,8,16,14,14,1,1,-4"), START, skip_bad_rows=True)

@@ -616,6 +616,33 @@ def test_a_field_with_a_typo_is_not_reported_as_missing(document, tmp_path):
     assert "x.toml: array (did you mean 'rows'?); known: rows, " in message
 
 
+@pytest.mark.parametrize(
+    ("key", "field"),
+    [("bandwith", "dram_bytes_per_s"), ("bandwidth", "dram_bytes_per_s"), ("dram_byte_per_s", "dram_bytes_per_s")],
+)
+def test_a_field_is_offered_by_a_word_of_its_meaning_too(document, tmp_path, key, field):
+    document["array"][key] = copy.deepcopy(document["array"]["rows"])
+    assert f"(did you mean {field!r}" in refusal(tmp_path, document)
+
+
+@pytest.mark.parametrize("key", ["zzz", "tops"])
+def test_a_field_that_resembles_none_is_offered_none(document, tmp_path, key):
+    document["array"][key] = copy.deepcopy(document["array"]["rows"])
+    message = refusal(tmp_path, document)
+    assert f"unknown key {key!r}" in message
+    assert "did you mean" not in message
+
+
+@pytest.mark.parametrize("content", ["[array\n", "\ufeffa = \n"])
+@pytest.mark.usefixtures("networks")
+def test_the_command_names_a_file_of_bad_syntax(refused, tmp_path, content):
+    (tmp_path / "bad.toml").write_text(content)
+    path = tmp_path / "bad.toml"
+    for option in ("--device", "--devices"):
+        error = refused("compare", "lenet.csv", option, path)
+        assert error.startswith(f"Error: {path} cannot be used: it is not a TOML document")
+
+
 def inside(content, table):
     for key in filter(None, table.split(".")):
         content = content[key]

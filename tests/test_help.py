@@ -86,6 +86,32 @@ def files(networks):
     return networks
 
 
+@pytest.mark.parametrize(
+    ("command", "option", "offered"),
+    [
+        ("estimate", "--kernel", ["--k"]),
+        ("estimate", "--channels", ["--c"]),
+        ("estimate", "--filters", ["--f"]),
+        ("estimate", "--bufer", ["--buffer"]),
+        ("advise", "--plot", []),
+        ("model", "--zzz", []),
+    ],
+)
+def test_an_option_that_is_not_there_is_offered_as_one_that_is_meant(refused, command, option, offered):
+    error = refused(command, option, "3")
+    assert re.findall(r"'(--\w+)'", error) == [option, *offered]
+
+
+@pytest.mark.parametrize("name", [name for name, each in COMMANDS.items() if not isinstance(each, click.Group)])
+def test_a_misspelt_option_is_offered_as_it_is_written(refused, name):
+    options = [param.opts[0] for param in COMMANDS[name].params]
+    longs = [option for option in options if option.startswith("--") and len(option) > 6]
+    for option in longs:
+        wrong = f"{option[:4]}{option[5]}{option[4]}{option[6:]}"
+        if wrong not in longs and wrong != option:
+            assert repr(option) in refused(*name.split(), wrong).partition("did you mean")[2]
+
+
 def test_there_are_examples():
     assert len(EXAMPLES) >= 15
     assert {line.split()[1] for line in EXAMPLES} == set(cli.list_commands(None))

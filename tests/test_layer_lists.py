@@ -421,3 +421,16 @@ def test_cells_that_a_spreadsheet_would_run_are_quoted_and_read_back(name, tmp_p
         write_layers(path, Network.of_layers("net", {name: Linear(3, 4)}))
         assert list(read_layers(path)) == [name]
     assert "'" + name in (tmp_path / "net.csv").read_text()
+
+
+@pytest.mark.parametrize("name", ["net.csv", "net.toml"])
+def test_a_fault_of_many_rows_is_told_once_for_all_of_them(tmp_path, name):
+    text = "name,kind,c,f\n" + "".join(f"a{n},lin,3,4\nb{n},linear,{-n},4\n" for n in range(30))
+    path = tmp_path / name
+    path.write_text(toml_of(text) if name.endswith("toml") else text)
+    with pytest.raises(InvalidValueError) as caught:
+        read_layers(path)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 20  # each of the others is another number
+    assert " and 29 more: kind is 'lin'" in lines[0]
+    assert not any(" more: " in line for line in lines[1:])

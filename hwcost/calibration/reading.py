@@ -19,7 +19,16 @@ from typing import Any, NamedTuple
 from hwcost.calibration.measurements import FIELDS, Measurement
 from hwcost.calibration.peaks import TooFast, check_peak, least_seconds, summary_of
 from hwcost.errors import MISSING, InvalidValueError
-from hwcost.importers.lists.rows import KINDS, SIZES, by_column, csv_rows, read_number, read_row
+from hwcost.importers.lists.rows import (
+    KINDS,
+    SIZES,
+    by_column,
+    csv_rows,
+    kinds_of_faults,
+    read_number,
+    read_row,
+    with_others,
+)
 from hwcost.machine.array import SystolicArray
 from hwcost.model.columns import unit_column
 from hwcost.model.formula import as_array
@@ -152,6 +161,7 @@ def read_measurements(
         if len(too_fast) > 1:
             allowed += f"; {summary_of(too_fast)}: are unit, device and its number of arrays right?{hint}"
             named = bad[: len(bad) - len(too_fast) + 1]  # one of them as an example
+        named = [with_others(named[index], others) for index, others in kinds_of_faults(named).items()]
         raised = BadRowsError(f"{name}: the number of {what}", count, f"{allowed}; {shortlist(named, _SHOWN, ';')}")
         raised.too_fast = tuple(too_fast)
         raise raised

@@ -14,7 +14,7 @@ import numpy as np
 from hwcost.arrays import Table
 from hwcost.devices.checks import FIELDS, as_plain, check_number, check_text, checked_table, checked_texts
 from hwcost.devices.measured import Fit, beyond_ranges, doubts, error_in_words, is_beyond, margin_at, unfitted
-from hwcost.errors import MISSING, Faults, InvalidValueError, check_one_of
+from hwcost.errors import MISSING, Faults, InvalidValueError, check_one_of, did_you_mean, unknown
 from hwcost.machine.array import SystolicArray
 from hwcost.tables import Column, Document, Documents, Lines, as_dataframe
 from hwcost.units import with_unit
@@ -340,7 +340,8 @@ def _check_each(entries: Mapping[str, Any], table: str, check: Callable[[str, st
 
 def check_field(table: str, name: str, value: Any, unit: Any) -> None:
     """Raises unless a field of an array takes a value of a table, in its unit."""
-    check_one_of(table, name, FIELDS, what="key")
+    if name not in FIELDS:
+        raise InvalidValueError(table, name, tuple(FIELDS), form=unknown("key").replace("{closest}", _meant(name)))
     known, place = FIELDS[name], f"{table}.{name}"
     if type(value) not in known.kind.types:
         raise InvalidValueError(f"{place}.value", value, known.kind.allowed)
@@ -350,6 +351,20 @@ def check_field(table: str, name: str, value: Any, unit: Any) -> None:
         known.check(value, name)
     except InvalidValueError as error:
         raise _in_a_file(error, f"{place}.value") from None
+
+
+_CLOSE = 0.8
+"""From which likeness on a key is meant as a field's name, or as a word of what it is."""
+
+
+def _meant(name: str) -> str:
+    """A question that offers the field of a close name, or else the first with a close word in its words."""
+    import difflib
+
+    for known, each in FIELDS.items() if not difflib.get_close_matches(name, FIELDS, 1, _CLOSE) else ():
+        if difflib.get_close_matches(name, re.findall("[a-z]{5,}", each.words.lower()), 1, _CLOSE):
+            return f" (did you mean {known!r}, {each.words}?)"
+    return did_you_mean(name, FIELDS)
 
 
 def check_fact(table: str, name: str, value: Any, unit: Any) -> None:

@@ -90,7 +90,7 @@ class ModelOptions(NamedTuple):
                 from hwcost.importers.torch import InputSpec
 
             specs = [InputSpec.parse(text) for text in self.inputs]
-            with waiting(f"reading {source} with PyTorch"), user_code():
+            with waiting(f"reading {source} with PyTorch"), option_names({}), user_code():
                 return read_network(source, inputs=specs, partial=self.partial)
         sizes = parse_sizes_by_name("--dim", self.dims, "batch=1", least=0)
         with option_names({"dims": "--dim"}), progress_of_unknown("nodes", _LONG) as progress:

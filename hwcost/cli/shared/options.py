@@ -134,11 +134,11 @@ def option_names(names: Mapping[str, str], network: str = "") -> Iterator[None]:
     try:
         yield
     except InvalidValueError as error:
-        allowed = error.allowed.replace("skip_unsupported=True", "--skip-unsupported")
         field = names.get(error.field, error.field)
-        if network and allowed != error.allowed:
+        if network and "skip_unsupported=True" in error.allowed:
             field = f"{field} in {network}"
-        allowed = printable(allowed)
+        allowed = error.allowed.replace("skip_unsupported=True", "--skip-unsupported")
+        allowed = printable(allowed.replace("partial=True of from_torch, --partial", "--partial"))
         raise error.at(printable(field), allowed=None if allowed == error.allowed else allowed) from None
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,9 +18,18 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hwcost.errors import Faults, InvalidValueError, check_one_of, unknown
+from hwcost.errors import Faults, InvalidValueError, check_all, check_one_of, unknown
 from hwcost.files import read_given, toml_of
-from hwcost.importers.lists.rows import KINDS, SIZES, by_column, csv_rows, read_row, read_size
+from hwcost.importers.lists.rows import (
+    KINDS,
+    SIZES,
+    by_column,
+    csv_rows,
+    kinds_of_faults,
+    read_row,
+    read_size,
+    with_others,
+)
 from hwcost.importers.lists.writing import SCHEMA
 from hwcost.importers.naming import UniqueNames
 from hwcost.machine.array import SystolicArray
@@ -129,15 +139,15 @@ def _csv_entry(header: Sequence[str], row: Sequence[str], source: str) -> _Entry
 
 
 def _all_of(entries: Iterable[Callable[[], _Entry]]) -> list[_Entry]:
-    """The rows that functions return; raises the faults of all, up to a number that can be read."""
+    """The rows that functions return; raises the faults of all, each kind once, up to a number that can be read."""
     found, faults = [], Faults()
     with faults.caught():  # a fault of the file ends it
         for entry in entries:
             with faults.caught():
                 found.append(entry())
-            if len(faults.errors) >= _MOST_TOLD:
-                break
-    faults.check()
+    kinds = kinds_of_faults(map(str, faults.errors))
+    errors = [(faults.errors[index], others) for index, others in itertools.islice(kinds.items(), _MOST_TOLD)]
+    check_all(error.at(with_others(error.field, others)) for error, others in errors)
     return found
 
 

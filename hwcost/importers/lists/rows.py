@@ -19,7 +19,8 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
@@ -29,12 +30,18 @@ from hwcost.model.gemm import Gemm
 from hwcost.model.layers import Conv2d, Layer, Linear, MatMul
 from hwcost.network.operations import MemoryOnly
 
-__all__ = ["KINDS", "LARGEST", "SIZES", "by_column", "csv_rows", "read_number", "read_row", "read_size", "read_text"]
+__all__ = [
+    "KINDS", "LARGEST", "SIZES", "by_column", "csv_rows", "kinds_of_faults", "read_number", "read_row", "read_size",
+    "read_text", "with_others",
+]  # fmt: skip
 
 LARGEST = 10**15
 """The largest size of a row: beyond it, spreadsheets and floats no longer hold every integer."""
 MOST_ROWS = 1_000_000
 _MOST_BYTES = 2**28
+
+_PLACE = re.compile(r", (?:line|layer) \d+(?: \('[^']*'\))?")
+"""A row of a file in an error."""
 
 Sizes: TypeAlias = dict[str, Any]
 
@@ -239,3 +246,26 @@ def by_column(header: Sequence[str], row: Sequence[str], source: str) -> dict[st
     if len(row) != len(header):
         raise InvalidValueError(f"{source}: the number of cells", len(row), f"{len(header)}, as in the header")
     return dict(zip(header, row, strict=True))
+
+
+def kinds_of_faults(texts: Iterable[str]) -> dict[int, int]:
+    """Of faults of rows that differ in the row alone, the index of the first, and the number of the others.
+
+    >>> kinds_of_faults(["net.csv, line 2: kind is 'fc'", "net.csv, line 3: c is 0", "net.csv, line 4: kind is 'fc'"])
+    {0: 1, 1: 0}
+    """
+    first: dict[str, int] = {}
+    found: dict[int, int] = {}
+    for index, text in enumerate(texts):
+        place = first.setdefault(_PLACE.sub("", text, count=1), index)
+        found[place] = found.get(place, -1) + 1
+    return found
+
+
+def with_others(text: str, others: int) -> str:
+    """The fault of a row, or its place, with the number of other rows that have the same.
+
+    >>> with_others("net.csv, line 2: kind", 11)
+    'net.csv, line 2 and 11 more: kind'
+    """
+    return _PLACE.sub(lambda found: f"{found[0]} and {others} more", text, count=1) if others else text
