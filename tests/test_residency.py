@@ -204,7 +204,6 @@ def test_the_other_side_of_a_sum_takes_bytes_and_energy_and_no_time():
     unbuffered = dataclasses.replace(array, buffer_bytes=np.inf)
     assert network_cost(network, unbuffered).total.dram_bytes == whole.total.dram_bytes - size
     assert network_cost(dict(network), array).total.dram_bytes == whole.total.dram_bytes - size
-    from hwcost.reports import summarise
     from hwcost.sweep import sweep
 
     assert summarise(network, array).cost.dram_bytes == whole.total.dram_bytes
@@ -270,5 +269,35 @@ def test_a_network_fits_into_the_memory_that_a_chip_states():
         words = "; all of it fits" if fits else "; not all of it fits"
         assert f"{words} into the" in str(summarise(network, device))
         assert compare_networks(network, device).records()[0]["fits"] is fits
+
+
+BUFFERED = SystolicArray(8, 8, buffer_bytes=1e5)
+
+
+@pytest.mark.parametrize(
+    ("machines", "into"),
+    [
+        (["gemmini"], ["the memory that the chip states"]),
+        ([BUFFERED], ["the buffer"]),
+        (["gemmini", BUFFERED], ["the buffer", "the memory that the chip states"]),
+        ([SystolicArray(8, 8)], []),
+    ],
+    ids=["chip", "buffer", "both", "none"],
+)
+def test_the_legend_names_what_a_network_has_to_fit_into(machines, into):
+    network = Network.of_layers("one", {"a": Linear(64, 64)}, is_chain=True)
+    terms = compare_networks(network, machines).document().terms
+    assert terms.get("fits", "").partition("fit at once into ")[2].split(", or else into ") == (into or [""])
+
+
+def test_weights_are_said_to_be_padded_where_they_are_stored_so():
+    network = Network.of_layers("one", {"a": Linear(64, 10)}, is_chain=True)
+    assert "640 B of weights;" in str(summarise(network, "gemmini"))
+    padded = str(summarise(network, "edge-tpu", extrapolate=True))
+    assert "4.096 kB of weights with filters padded to a multiple of 64;" in padded
+
+
+def test_a_chip_that_states_no_memory_has_no_peak():
+    network = Network.of_layers("one", {"a": Linear(64, 64)}, is_chain=True)
     assert summarise(network, "eyeriss").peak is None or read_device("eyeriss").memory_bytes
     assert summarise(network, SystolicArray(8, 8)).peak is None

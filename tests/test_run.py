@@ -164,7 +164,10 @@ def test_reports_name_what_does_not_fit():
     spilled = size * run_of(LAYERS, machine).spilled_elements
     words = rows["(weights)"].shape
     assert words.startswith(f"{spilled / 1e3:.3g} kB of ")
-    assert f": {stored / 1e3:.3g} kB stored with filters padded to {machine.filter_multiple}, room for 3 kB" in words
+    assert (
+        f": {stored / 1e3:.3g} kB stored with filters padded to a multiple of {machine.filter_multiple}, room for 3 kB"
+        in words
+    )
     plain = summarise(LAYERS, dataclasses.replace(machine, filter_multiple=1))
     assert "padded" not in {row.name: row for row in plain.rows}["(weights)"].shape
 

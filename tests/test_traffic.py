@@ -31,12 +31,14 @@ from hwcost import (
     load_device,
     network_cost,
 )
+from hwcost.cli import main
 from hwcost.devices import device_names
 from hwcost.model.breakdown import layer_breakdown
 from hwcost.model.formula import layer_cycles, layer_traffic
-from hwcost.model.traffic import OPERANDS, Traffic
+from hwcost.model.traffic import OPERANDS, Traffic, skipped_inputs
 from hwcost.plot import network_data
 from hwcost.reports import summarise
+from hwcost.units import BYTES, in_unit
 
 ARRAYS = machines.ALL | {name: load_device(name) for name in device_names()}
 over_layers = pytest.mark.parametrize("layer", MIXED.values(), ids=list(MIXED))
@@ -443,6 +445,31 @@ def test_pixels_that_a_stride_leaves_out_are_read_nowhere(layer):
     assert swept.dram_input_bytes == found
     network = network_cost([layer, Conv2d(3, 4, 3, height=np.array([9, 12]), width=9)], plain)
     assert (network.layers["0"].dram_input_bytes == found).all()
+
+
+@pytest.mark.parametrize("fields", [{}, {"filter_block": 2.0}], ids=["once", "again"])
+@pytest.mark.parametrize("layer", STRIDED, ids=repr)
+def test_bytes_that_take_cycles_and_are_not_among_those_of_a_layer_are_told(layer, fields):
+    array = SystolicArray(8, 8, dram_bytes_per_s=1e8, **fields)
+    summary = summarise({"layer": layer}, array)
+    gaps = summary.cost.memory_cycles / 10 - sum(row.traffic.bytes() for row in summary.rows)
+    skipped = sum(skipped_inputs(summary.rows[0].moved, summary.rows[0].traffic, array).values())
+    assert skipped == pytest.approx(gaps, abs=1e-6)
+    told = f"{in_unit(skipped, BYTES, 4)} of inputs that strides leave out"
+    assert (told in summary.document().below.get("not counted", "")) == (skipped > 0)
+    for free in ({"buffer_bytes": 1e6}, {"input_bytes_per_s": math.inf}):
+        other = summarise({"layer": layer}, dataclasses.replace(array, filter_block=math.inf, **free))
+        assert "not counted" not in other.document().below
+
+
+def test_an_estimate_tells_what_its_bytes_leave_out(capsys):
+    line = "estimate --k 1 --c 20 --f 36 --h 32 --w 32 --device gemmini --stride"
+    assert main([*line.split(), "2"]) == 0
+    text = capsys.readouterr().out
+    assert "inputs 5.12 kB" in text
+    assert "not counted  15.36 kB of inputs that strides leave out, which take memory cycles" in text
+    assert main([*line.split(), "1"]) == 0
+    assert "not counted" not in capsys.readouterr().out
 
 
 @settings(deadline=None)

@@ -151,7 +151,7 @@ def estimate(
         from hwcost.cli.explain import explain
 
         terms = explain(pricing)
-    output.write(workload, smooth, figures, form, work=pricing.work, terms=terms)
+    output.write(workload, smooth, figures, form, pricing=pricing, terms=terms)
 
 
 # ---------------------------------------------------------------- figures

@@ -17,7 +17,9 @@ from hwcost.cli.formula import formula, split_text
 from hwcost.cli.shared.workload import Workload
 from hwcost.model.columns import TERMS as COST_TERMS
 from hwcost.model.layout import Work, lowered
-from hwcost.model.words import bytes_text, energy_text, lower_bound, partial_folds
+from hwcost.model.pricing import Pricing
+from hwcost.model.traffic import bytes_of, skipped_inputs
+from hwcost.model.words import bytes_text, energy_text, lower_bound, not_counted_text, partial_folds
 from hwcost.relaxation import Relaxation
 from hwcost.tables import Column, Document, even, even_percent, even_unit, fitted, terminal_width
 from hwcost.units import BYTES, CLOCKS, ENDS, ENERGIES, TIMES, between, in_unit, labelled, marked, number, percent
@@ -56,15 +58,15 @@ def write(
     figures: Figures,
     form: str,
     *,
-    work: Work,
+    pricing: Pricing,
     terms: Sequence[Sentence] = (),
 ) -> None:
     """Prints the figures of a workload as "text", "json" or "csv", with the terms in words if they are given.
 
-    ``work`` is that of the pricing: how a single point lies on the array.
+    ``pricing`` is what they come from: how a single point lies on the array, and what it moves.
     """
     if form == "text" and not workload.is_sweep:
-        click.echo(_point(workload, smooth, figures, work, terms))
+        click.echo(_point(workload, smooth, figures, pricing, terms))
         return
     if form == "json":
         blocks = _json(workload, smooth, figures, terms)
@@ -83,8 +85,10 @@ def _described(relaxation: Relaxation) -> str:
 # ---------------------------------------------------------------- one point
 
 
-def _point(workload: Workload, smooth: Relaxation, figures: Figures, work: Work, terms: Sequence[Sentence]) -> str:
-    layer, array = workload.layer(), workload.array()
+def _point(
+    workload: Workload, smooth: Relaxation, figures: Figures, pricing: Pricing, terms: Sequence[Sentence]
+) -> str:
+    layer, array, work = workload.layer(), workload.array(), pricing.work
     ends = between(_ends(figures))
 
     def known(text: str) -> str:
@@ -103,7 +107,10 @@ def _point(workload: Workload, smooth: Relaxation, figures: Figures, work: Work,
     if figures["memory_cycles"] or figures["overhead_cycles"]:
         parts = " + ".join(f"{number(figures[f'{name}_cycles'])} {name}" for name in ("compute", "overhead", "waiting"))
         lines["bound"] = f"{figures['bound']} (cycles = {parts} for memory)"
+    skipped = sum(skipped_inputs(pricing.moved, pricing.traffic, array).values())
     lines["bytes"] = bytes_text(figures)
+    if left_out := not_counted_text(bytes_of(skipped, array.bytes_per_element)):
+        lines["not counted"] = left_out
     if "energy_joules" in figures:
         lines["energy"] = energy_text(figures)
     if array.arrays > 1:

@@ -30,12 +30,16 @@ from hwcost.model.strips import needed_inputs
 from hwcost.model.sums import Sums, where
 from hwcost.model.tiles import Tile
 
-__all__ = ["MEMORY", "MOVED", "OPERANDS", "Traffic", "memory_cycles", "moved_elements", "sram_accesses", "transfers_of"]
+__all__ = [
+    "MEMORY", "MOVED", "OPERANDS", "Traffic", "memory_cycles", "moved_elements", "skipped_inputs", "sram_accesses",
+    "transfers_of",
+]  # fmt: skip
 
 OPERANDS: tuple[Operand, ...] = ("weights", "inputs", "outputs")
 """The operands of a product."""
 MOVED = (*OPERANDS, "partials")
 """What crosses the memory: the operands, and partial sums that leave and come back."""
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -364,6 +368,29 @@ def traffic_of(work: Work, moved: Mapping[str, Size] | None = None) -> Traffic:
         elements |= _without_gaps(elements, work.padded)
     sram = {("sram", operand): size for operand, size in sram_accesses(work).items()}
     return Traffic.on(work.array, elements | sram)
+
+
+def skipped_inputs(moved: Mapping[str, Size], traffic: Traffic, array: SystolicArray) -> dict[str, Size]:
+    """Elements of inputs by level that take memory cycles, and that strides leave out of the traffic.
+
+    Args:
+        moved: elements of each transfer by name, each a number.
+        traffic: of the same products.
+        array: the machine.
+
+    >>> from hwcost import Conv2d
+    >>> from hwcost.model.formula import price
+    >>> (gemm,) = Conv2d(20, 36, 1, height=32, width=32, stride=2).gemms()
+    >>> array = SystolicArray(16, 16, dram_bytes_per_s=16e9)
+    >>> skipped_inputs(price(gemm, array).moved, price(gemm, array).traffic, array)
+    {'dram': 15360}
+    """
+    charged: dict[str, Size] = {}
+    for each in transfers_of(array):
+        if each.operand == "inputs" and each.name in moved and not is_unlimited(each.bytes_per_s(array)):
+            charged[each.level] = charged.get(each.level, 0) + moved[each.name]
+    left_out = {level: whole - traffic.elements[level, "inputs"] for level, whole in charged.items()}
+    return {level: size for level, size in left_out.items() if size > _ROUNDING * charged[level]}
 
 
 def _without_gaps(elements: Mapping[tuple[str, str], Size], gemm: Gemm) -> dict[tuple[str, str], Size]:

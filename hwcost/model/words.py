@@ -12,7 +12,10 @@ from hwcost.machine.terms import Term
 from hwcost.model.cost import AS_WEIGHTS, JOULES, MOVED
 from hwcost.units import BYTES, ENERGIES, POWERS, in_unit, printable, shortlist
 
-__all__ = ["CHARGES", "FREE", "bytes_text", "energy_text", "lower_bound", "missing_text", "partial_folds", "uncharged"]
+__all__ = [
+    "CHARGES", "FREE", "bytes_text", "energy_text", "lower_bound", "missing_text", "not_counted_text", "padding_text",
+    "partial_folds", "uncharged",
+]  # fmt: skip
 
 _NAMED = 10
 FREE = {
@@ -47,6 +50,23 @@ def bytes_text(figures: Mapping[str, Any], as_weights: Any = 0) -> str:
     return f"{whole} to and from DRAM{': ' if by_kind else ''}{by_kind}; {near} next to the array"
 
 
+def not_counted_text(gaps: Any, at_hand: Any = 0) -> str:
+    """Bytes that are not among those of a cost on a machine without buffers; empty if there are none.
+
+    Args:
+        gaps: of inputs that strides leave out, and that take memory cycles.
+        at_hand: that skip connections read.
+
+    >>> not_counted_text(15360, 0), not_counted_text(0, 0)
+    ('15.36 kB of inputs that strides leave out, which take memory cycles', '')
+    """
+    left_out = {
+        "that skip connections read, which count with a buffer": at_hand,
+        "of inputs that strides leave out, which take memory cycles": gaps,
+    }
+    return "; ".join(f"{in_unit(size, BYTES, 4)} {words}" for words, size in left_out.items() if size)
+
+
 def energy_text(figures: Mapping[str, Any]) -> str:
     """Energy and its parts, power, and energy times latency.
 
@@ -75,6 +95,17 @@ def partial_folds(array: SystolicArray) -> str:
               for name in ("row_stairs", "col_stairs") if (share := getattr(array, name)) < 1]  # fmt: skip
     hidden += ["col_table states them along columns"] if array.col_table else []
     return f"in part: {', '.join(hidden)}" if hidden else ""
+
+
+def padding_text(array: SystolicArray) -> str:
+    """How weights are stored that are larger than those of the network; empty if they are not.
+
+    >>> stores = SystolicArray(8, 8, filter_multiple=64, weight_capacity_bytes=1e6, spill_bytes_per_s=1e8)
+    >>> padding_text(stores), padding_text(SystolicArray(8, 8))
+    (' with filters padded to a multiple of 64', '')
+    """
+    multiple = array.filter_multiple
+    return f" with filters padded to a multiple of {multiple}" if multiple > 1 else ""
 
 
 def uncharged(array: SystolicArray) -> tuple[str, ...]:

@@ -44,7 +44,7 @@ _TERMS = {
     "util": COST_TERMS["util"],
     "DRAM": COST_TERMS["DRAM"],
     "mostly bound by": "what most of the time is spent on, and its share",
-    "fits": "whether weights and activations fit into the memory on the chip at once",
+    "fits": "whether weights and activations fit at once into {room}",
     NOT_SHOWN: "not known, or not shown because most of it is beyond what was measured",
 }
 """What the columns mean."""
@@ -260,6 +260,14 @@ def _fits(pair: Pair) -> str:
     return NOT_SHOWN if peak is None else "yes" if peak.fits else "no"
 
 
+def _fits_term(pairs: Sequence[Pair]) -> dict[str, str]:
+    """What "fits" means on these machines: of one with a buffer that counts, and not the memory of its chip."""
+    rooms = {peak.is_stated for pair in pairs if (peak := pair.summary.peak) is not None}
+    into = {True: "the memory that the chip states", False: "the buffer"}
+    named = ", or else into ".join(into[is_stated] for is_stated in sorted(rooms))
+    return {"fits": _TERMS["fits"].format(room=named)}
+
+
 def _reference(summaries: Sequence[Summary]) -> int | None:
     shown = [place for place, each in enumerate(summaries) if not each.is_withheld()]
     trusted = [place for place in shown if not summaries[place].extrapolated_share]
@@ -314,7 +322,8 @@ def _document(pairs: Sequence[Pair]) -> Document:
     shown = {column.name for column in columns}
     if any(column.text(pair) == NOT_SHOWN for column in columns for pair in pairs):
         shown.add(NOT_SHOWN)
-    terms = {name: words for name, words in (_TERMS | _first_term(pairs)).items() if name in shown}
+    words = _TERMS | _first_term(pairs) | _fits_term(pairs)
+    terms = {name: text for name, text in words.items() if name in shown}
     heading = Comparison(tuple(pairs)).in_words
     return Document(heading, columns, list(pairs), below=dict(_bounds(pairs)) | dict(_legends(pairs)), terms=terms)
 

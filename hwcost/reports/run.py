@@ -9,6 +9,7 @@ from hwcost.machine.array import SystolicArray
 from hwcost.model.breakdown import CycleBreakdown
 from hwcost.model.cost import Cost
 from hwcost.model.traffic import Traffic, bytes_of
+from hwcost.model.words import padding_text
 from hwcost.network.run import RUN, SPILLED, RunLayers, ends_of, run_of, stored_by_layer
 from hwcost.reports.tree import Row
 from hwcost.units import BYTES, in_unit, shortlist
@@ -28,7 +29,7 @@ def run_rows(layers: RunLayers, array: SystolicArray) -> Iterator[Row]:
     sides = " and ".join(in_unit(bytes_of(each, size), BYTES, 3) for each in (ends.inputs, ends.outputs))
     stored = total(0, *stored_by_layer(layers, array).values())
     spilled, stored = (in_unit(bytes_of(each, size), BYTES, 3) for each in (run.spilled_elements, stored))
-    padded = f" with filters padded to {array.filter_multiple}" if array.filter_multiple > 1 else ""
+    padded = padding_text(array)
     room = in_unit(array.weight_capacity_bytes, BYTES, 3) if run.spill.cycles else ""
     shapes = {
         RUN: f"{sides} from and to the host" if run.ends.memory_cycles else "once for all layers",

@@ -7,12 +7,19 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 from hwcost.devices.measured import PRINTS_IT
-from hwcost.machine.fields import is_finite
 from hwcost.model.breakdown import KINDS
 from hwcost.model.columns import cost_columns, terms_of
 from hwcost.model.cost import Cost
-from hwcost.model.traffic import bytes_of, transfers_of
-from hwcost.model.words import bytes_text, energy_text, lower_bound, missing_text, partial_folds
+from hwcost.model.traffic import bytes_of, skipped_inputs
+from hwcost.model.words import (
+    bytes_text,
+    energy_text,
+    lower_bound,
+    missing_text,
+    not_counted_text,
+    padding_text,
+    partial_folds,
+)
 from hwcost.network.network import UNCONNECTED
 from hwcost.reports.lines import Line, lines_of
 from hwcost.reports.tree import Module
@@ -165,19 +172,9 @@ def _below(summary: Summary_) -> dict[str, str]:
 
 def _uncounted(summary: Summary_) -> str:
     """What the bytes leave out on a machine without buffers."""
-    array, found = summary.array, []
-    if summary.at_hand:
-        size = in_unit(summary.at_hand, BYTES, 4)
-        found.append(f"{size} that skip connections read, which count with a buffer")
-    limited = (each for each in transfers_of(array) if is_finite(each.bytes_per_s(array)))
-    inputs = {each.name: each.size for each in limited if each.operand == "inputs"}
-    rows = [row for row in summary.of("priced") if row.moved]
-    moved = ((name, row.moved.get(name, 0)) for row in rows for name in inputs)
-    gaps = sum(bytes_of(elements, array.effective(inputs[name])) for name, elements in moved)
-    gaps -= sum(row.traffic.bytes("inputs") for row in rows)
-    if gaps > 0 and not array.has_buffers:
-        found.append(f"{in_unit(gaps, BYTES, 4)} of inputs that strides leave out, which take memory cycles")
-    return "; ".join(found)
+    rows = (row for row in summary.of("priced") if row.moved)
+    gaps = sum(size for row in rows for size in skipped_inputs(row.moved, row.traffic, summary.array).values())
+    return not_counted_text(bytes_of(gaps, summary.array.bytes_per_element), summary.at_hand)
 
 
 def _memory_text(summary: Summary_) -> str:
@@ -187,7 +184,8 @@ def _memory_text(summary: Summary_) -> str:
     needed = f"{in_unit(peak.bytes, BYTES, 4)} of activations at {layer_name(peak.layer, 100)}"
     fits = "all of it fits" if peak.fits else "not all of it fits"
     room = f"the {in_unit(peak.buffer, SIZES, 4)} that the chip states" if peak.is_stated else "the buffer"
-    text = f"at most {needed}, {in_unit(peak.weights, BYTES, 4)} of weights; {fits} into {room}"
+    weights = f"{in_unit(peak.weights, BYTES, 4)} of weights{padding_text(summary.array)}"
+    text = f"at most {needed}, {weights}; {fits} into {room}"
     if plan is None:
         return text
     kept = f"{plural(len(plan.kept), 'result')} stay in it" if len(plan.kept) != 1 else "1 result stays in it"
