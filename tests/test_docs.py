@@ -250,6 +250,20 @@ def test_pictures_are_links_to_themselves_and_lie_on_light_ground(site, chromium
     assert all(each == [True, "rgb(255, 255, 255)"] for each in pictures)
 
 
+def functions():
+    """What the pages call, or name as the function of a command."""
+    command_line = (DOCS / "command-line.md").read_text(encoding="utf-8")
+    for text in (README, *TEXTS.values(), command_line):
+        yield from re.findall(r"\b((?:hwcost|nas_plugin)(?:\.\w+)+)\(", text)
+    for cell in re.findall(r"^\| `hwcost [^|]*`[^|]*\|([^|]*)\|$", command_line, flags=re.MULTILINE):
+        yield from re.findall(r"`(hwcost(?:\.\w+)+)`", cell)
+
+
+@pytest.mark.parametrize("name", sorted(set(functions())))
+def test_what_pages_call_can_be_called(name):
+    assert callable(pkgutil.resolve_name(name))
+
+
 def test_every_schema_is_linked():
     text = (DOCS / "command-line.md").read_text(encoding="utf-8")
     assert all(f"](schemas/{path.name})" in text for path in (DOCS / "schemas").iterdir())
