@@ -245,7 +245,8 @@ def layer_cycles(layer: Layer, array: SystolicArray, relaxation: Relaxation = EX
 
 def check(layer: object, array: object) -> SystolicArray:
     """The array; raises unless the first is a layer and the second an array or the name of one."""
-    check_layer(layer)
+    if not is_layer(layer):
+        check_layer(layer)
     return as_array(array)
 
 

@@ -23,7 +23,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 
 from hwcost.arrays import Size, maximum, product, total, true_divide
-from hwcost.model.layout import Work, is_zero
+from hwcost.model.layout import Work
 from hwcost.model.strips import needed_inputs
 from hwcost.model.sums import Sums
 from hwcost.model.traffic import MOVED, bytes_of, sram_accesses, traffic_of
@@ -91,7 +91,8 @@ def spent(work: Work, moved: Mapping[str, Size] | None) -> Spent:
     leaves = 0 if "outputs" in work.gemm.on_chip else stored
     sram = add(read[0], dram[0]), add(read[1], dram[1]), add(stored, leaves), add(kept, kept)
     of_activations = work.gemm.of_activations
-    no_weights = () if is_zero(of_activations) else (mul(of_activations, dram[0]), mul(of_activations, sram[0]))
+    none_are = type(of_activations) in _NUMBERS and not of_activations
+    no_weights = () if none_are else (mul(of_activations, dram[0]), mul(of_activations, sram[0]))
     found = Spent(**dict(zip(_BYTES, (*dram, *sram, *no_weights), strict=False)))
     return (
         _with_energy(found, work, sums=(add(leaves, kept), add(stored, kept)), read=read) if array.has_energy else found

@@ -102,7 +102,8 @@ def run(main: Callable[..., int], *args: object) -> tuple[int, str, str]:
 
 def is_refusal(code: int, out: str, err: str) -> bool:
     errors = [line for line in err.splitlines() if line.startswith("Error: ")]
-    return (code, out, len(errors)) == (2, "", 1) and err.splitlines()[-1] == errors[0] and len(errors[0]) < 1000
+    told = 0 < len(errors) == len(set(errors)) and err.splitlines()[-len(errors) :] == errors
+    return (code, out) == (2, "") and told and max(map(len, errors)) < 1000
 
 
 class Judge:

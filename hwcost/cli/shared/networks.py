@@ -114,7 +114,7 @@ def check_network(source: str, options: ModelOptions, faults: Faults) -> None:
     A list of layers needs none, so that its faults are known too; where all else is right, the command reads it.
     """
     options.check(source)
-    if faults.errors and source.lower().endswith(_LISTS):
+    if faults.errors and source.lower().endswith(_LISTS) and source not in [each.value for each in faults.errors]:
         options.read(source)
 
 
