@@ -25,6 +25,7 @@ BLUE, ORANGE, GREEN = COLOURS[:3]
 TRAINED = {"fine-tuning": ("fine-tuned", ORANGE), "trial": ("from scratch", GREEN), "random": ("trained", ORANGE)}
 MARKERS = "osD^vP*Xhd<"
 """Eleven, so that with six colours no two of 66 methods look alike."""
+_RATIO = "cycles, reference = 1"
 Log = list[dict[str, Any]]
 
 
@@ -102,7 +103,7 @@ def _draw_epochs(panels: Sequence[Axes], result: SearchResult, log: Log) -> None
     if (limit := result.target_cycles) is not None:
         share = limit / float(result.cost(result.reference).total.cycles)
         latency.axhline(share, color=GREEN, linewidth=1, linestyle="--", label="target")
-    latency.set(ylabel="cycles / reference's", ylim=(0, 1.05 * max(*soft, *exact, 1)), title="Latency")
+    latency.set(ylabel=_RATIO, ylim=(0, 1.05 * max(*soft, *exact, 1)), title="Latency")
     legend_above(latency)
     right.plot(epochs, 100 * np.array(accuracy), color=GREEN, **style)
     right.set(ylabel="accuracy [%]", title=f"Held-out accuracy of the largest alphas: {100 * accuracy[-1]:.1f} %")
@@ -167,7 +168,7 @@ def _draw_trials(panels: Sequence[Axes], result: SearchResult, log: Log) -> None
 
 
 def winner_figure(result: SearchResult, *, ax: Any = None) -> Any:
-    """The exact cycles of the whole network against each width, with the winner and the network found marked.
+    """The exact cycles of the network against each width, with the winner and the widths from which it grew for free.
 
     Args:
         result: of :func:`nas_plugin.search`.
@@ -196,10 +197,13 @@ def winner_figure(result: SearchResult, *, ax: Any = None) -> Any:
             reports = (network_cost(layers, array, relaxation=relaxation) for relaxation in ("linear", "exact"))
             linear, exact = (report.total.cycles / reference for report in reports)
             axes.plot(widths, linear, color=GREY, linewidth=1.0, label="proportional to MACs")
-            axes.step(widths, exact, where="mid", color=BLUE, linewidth=1.8, label="exact")
-            axes.axvline(result.derived[name], color=ORANGE, linewidth=1, linestyle="--", label="found by the search")
+            axes.step(widths, exact, where="pre", color=BLUE, linewidth=1.8, label="exact")  # as hwcost plot stairs
+            if name in result.rounded:
+                before, _ = result.rounded[name]
+                label = "found by the search, before it grew at equal cycles"
+                axes.axvline(before, color=ORANGE, linewidth=1, linestyle="--", label=label)
             axes.plot([wide], [result.cycles_ratio], "o", color=ORANGE, markersize=7, label="winner", clip_on=False)
-            axes.set(xlabel=f"width of {block.name}", ylabel="cycles / reference's", ylim=(0, None))
+            axes.set(xlabel=f"width of {block.name}", ylabel=_RATIO, ylim=(0, None))
             axes.set_title(f"{block.name}: {wide} wide")
             axes.locator_params(axis="x", integer=True)
         drawing.legend(drawing.panels)
@@ -257,7 +261,7 @@ def _draw_sweep(comparison: Comparison, upper: Sequence[Axes], lower: Sequence[A
             _draw_method(cloud, groups, method, colour, marker)
             for place, (limit, group) in enumerate(zip(limits, groups, strict=True)):
                 _draw_strip(strips, group, limit, index * lines + place, colour, marker)
-        cloud.set(xlabel="exact cycles / reference's", title=f"{array} array")
+        cloud.set(xlabel=f"exact {_RATIO}", title=f"{array} array")
         strips.set(xlabel="test accuracy [%]")
         strips.margins(0.12, 0.2 / len(methods))
         strips.set_yticks(np.arange(len(methods)) * lines + (len(limits) - 1) / 2, methods)

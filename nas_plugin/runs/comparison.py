@@ -162,7 +162,7 @@ class Comparison:
             cycles, missed = f"{row['iso_accuracy_cycles']:.3f}", row["iso_accuracy_cycles_by_seed"].count(None)
             figures = [f"{row['hypervolume']:.3f}", spread, cycles, f"{seeds - missed} of {seeds}"]
             methods.append([row["array"], row["method"], *figures])
-        head = ["array", "method", "limit", "cycles / reference's", "accuracy", "range over seeds", points]
+        head = ["array", "method", "limit", "cycles, reference = 1", "accuracy", "range over seeds", points]
         winners = [[*head, "different winners"]]
         for row in self.winners():
             figures = [f"{row['cycles_ratio']:.3f}", f"{100 * row['accuracy']:.2f} %", _percents(row["accuracy_range"])]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hwcost import InvalidValueError
+from hwcost import InvalidValueError, network_cost
 from nas_plugin import ArchDef, Method, SearchResult, SearchSettings, search, sweep
 from nas_plugin.images import Dataset
 from nas_plugin.methods.training import Resumable
@@ -82,6 +83,25 @@ def test_the_winner_on_the_stairs(result: SearchResult) -> None:
     figure = drawn(winner_figure(result))
     check(figure)
     assert len(figure.axes) == len(result.arch.blocks)
+    reference = result.cost(result.reference).total.cycles
+    for axes, block in zip(figure.axes, result.arch.blocks, strict=True):
+        labels = [line.get_label() for line in axes.lines]
+        assert any(each.startswith("found by") for each in labels) == (block.width_decision in result.rounded)
+        exact = axes.lines[labels.index("exact")]
+        assert exact.get_drawstyle() == "steps-pre"
+        for width, height in zip(exact.get_xdata(), exact.get_ydata(), strict=True):
+            choice = result.winner.choice | {block.width_decision: int(width)}
+            cost = network_cost(result.arch.space.at(choice), result.arch.array)
+            assert height == cost.total.cycles / reference
+
+
+def test_a_width_that_grew_for_free_is_told_from_the_winners(result: SearchResult) -> None:
+    name, before = result.arch.blocks[0].width_decision, result.winner.choice[result.arch.blocks[0].width_decision] - 1
+    grown = dataclasses.replace(result, derived=result.winner.choice | {name: before})
+    first, *others = drawn(winner_figure(grown)).axes
+    (line,) = [line for line in first.lines if str(line.get_label()).startswith("found by the search, before")]
+    assert set(line.get_xdata()) == {before}
+    assert not any("found by" in str(line.get_label()) for axes in others for line in axes.lines)
 
 
 @pytest.mark.parametrize("draw", [search_figure, winner_figure])
