@@ -9,7 +9,7 @@ from typing import TypeAlias
 from hwcost.errors import cut
 
 __all__ = [
-    "BYTES", "CLOCKS", "ENDS", "ENERGIES", "MARK", "NOT_SHOWN", "POWERS", "TIMES", "Units", "as_cell", "between",
+    "BYTES", "CLOCKS", "ENDS", "ENERGIES", "MARK", "NOT_SHOWN", "POWERS", "TIMES", "Units", "as_cell", "be", "between",
     "in_unit", "labelled", "layer_name", "marked", "number", "of_cell", "percent", "plural", "printable",
     "shorten_name", "shortlist", "unit_of", "with_unit",
 ]  # fmt: skip
@@ -142,6 +142,15 @@ def plural(count: int, noun: str) -> str:
     ('1 layer', '3 layers')
     """
     return f"{number(count)} {noun}" if count == 1 else f"{number(count)} {noun}s"
+
+
+def be(count: int) -> str:
+    """The verb behind a count, as "1 of 5 layers is".
+
+    >>> be(1), be(0), be(2)
+    ('is', 'are', 'are')
+    """
+    return "is" if count == 1 else "are"
 
 
 def shortlist(names: Sequence[str], most: int, separator: str = ",") -> str:

@@ -54,6 +54,12 @@ def test_a_form_is_chosen_that_predicts_what_it_has_not_seen(name):
     assert len(FORMS[found.form].free) <= len(FORMS[name].free)
     assert set(found.forms) <= set(FORMS)
     assert sum(found.chosen["form"].values()) == 3
+    times = found.chosen["form"]
+    for each in found.forms:
+        by = [f"in {times[each]} of 3 folds"] if each in times else []
+        by += ["by this fit"] if each == found.form else []
+        words = f"{found.form_words[each][1]}{', chosen ' if by else ''}{' and '.join(by)}"
+        assert any(line.startswith(f"{each} ") and line.endswith(f"  {words}") for line in str(found).splitlines())
     assert found.as_dict()["form"] == found.form
     assert not found.doubts
 
@@ -328,7 +334,7 @@ def test_text_picture_and_data_count_the_same(ratios, margin):
 
     found = drawn.calibration([1e-3] * len(ratios), [1e-3 * ratio for ratio in ratios], margin)
     within = sum(abs(math.log(1e-3 * ratio / 1e-3)) <= margin for ratio in ratios)
-    assert f"{within} of {len(ratios)} held-out ones are within" in str(found)
+    assert f"{within} of {len(ratios)} held-out ones {'is' if within == 1 else 'are'} within" in str(found)
     legend = calibration_figure(found).axes[1].get_legend()
     assert legend.get_texts()[0].get_text() == f"90 % interval: {within} of {len(ratios)} within"
     assert found.as_dict()["coverage_90"] == pytest.approx(within / len(ratios))

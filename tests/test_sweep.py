@@ -304,6 +304,12 @@ def test_the_fastest():
 # ---------------------------------------------------------------- out
 
 
+def test_one_point_is_told_as_one():
+    network = {"a": Linear(64, 40)}
+    assert sweep(network, rows=[8], cols=[8]).in_words.startswith("1 point, on the Pareto front of ")
+    assert sweep(network, rows=[8, 16], cols=[8]).in_words.startswith("2 points, 2 of them on the Pareto front of ")
+
+
 def test_as_data():
     base = SystolicArray(1, 1, clock_hz=7e8, dram_bytes_per_s=1e9, weight_bytes_per_s=float("inf"))
     found = sweep(SMALL, rows=[8, 16], cols=[8], base=base, dataflows=("ws", "os"))

@@ -19,7 +19,7 @@ from hwcost.network.operations import AN_INPUT, AN_OUTPUT, Width
 from hwcost.network.run import RUN
 from hwcost.network.space import not_a_width
 from hwcost.tables import Document, Facts, Records
-from hwcost.units import number, percent, plural, printable
+from hwcost.units import be, number, percent, plural, printable
 
 __all__ = ["Advice", "Faster", "Step", "WidthAdvice", "ratio"]
 
@@ -172,8 +172,9 @@ class WidthAdvice(Facts):
         if self.is_memory_bound:
             return "memory-bound: time follows the bytes moved, not how full the array is"
         if memory:
-            verb = "is" if memory == 1 else "are"
-            return f"{memory} of {len(self.layers)} layers {verb} memory-bound: there time follows the bytes moved"
+            return (
+                f"{memory} of {len(self.layers)} layers {be(memory)} memory-bound: there time follows the bytes moved"
+            )
         return "" if self.cheaper else "no smaller size takes fewer cycles"
 
     def as_dict(self) -> dict[str, Any]:

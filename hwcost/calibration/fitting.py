@@ -32,7 +32,7 @@ from hwcost.devices.measured import MEASURED
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.model.formula import as_array
-from hwcost.units import plural
+from hwcost.units import be, plural
 
 __all__ = ["fit"]
 
@@ -131,7 +131,7 @@ def _forms(forms: Sequence[Form], used: Sequence[Measurement], groups: int, sett
     able = [form for form in known if len(form.free) < max(2, seen)]
     if not able:
         fewest = min((len(form.free) for form in known), default=0)
-        reason = f"the forms have {fewest} numbers and more, and {seen} measurements are seen by a fit"
+        reason = f"the forms have {fewest} numbers and more, and {plural(seen, 'measurement')} {be(seen)} seen by a fit"
         raise InvalidValueError("free", [form.name for form in forms], "forms of fewer numbers", reason=reason)
     return able
 

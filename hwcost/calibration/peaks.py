@@ -10,7 +10,7 @@ from hwcost.devices import DeviceFile
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.tables import text_table
-from hwcost.units import TIMES, in_unit, number
+from hwcost.units import TIMES, be, in_unit, number
 
 __all__ = ["TooFast", "check_peak", "chip_hint", "is_too_fast", "least_seconds", "summary_of", "table_of"]
 
@@ -96,8 +96,7 @@ def summary_of(found: Sequence[TooFast]) -> str:
     """
     low, high = (f"{end(each.ratio for each in found):.3g}" for end in (min, max))
     ends = low if low == high else f"{low} to {high}"
-    verb = "is" if len(found) == 1 else "are"
-    return f"{len(found)} {verb} faster than every PE of the device, {ends} of the least that is possible"
+    return f"{len(found)} {be(len(found))} faster than every PE of the device, {ends} of the least that is possible"
 
 
 def table_of(found: Sequence[TooFast]) -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from hwcost.calibration.measurements import FIELDS
 from hwcost.tables import Column, Document, Documents, even_percent
-from hwcost.units import number, percent, plural, printable, with_unit
+from hwcost.units import be, number, percent, plural, printable, with_unit
 
 __all__ = ["document_of", "records_of"]
 
@@ -44,7 +44,9 @@ def _errors(found: Calibration_) -> Document:
         count = found.scores.count
         ends = f"{math.exp(-found.margin):.3f} to {math.exp(found.margin):.3f} times the prediction"
         within = count - len(found.outside)
-        below[" interval"] = f"90 % interval: {ends}; {number(within)} of {number(count)} held-out ones are within"
+        below[" interval"] = (
+            f"90 % interval: {ends}; {number(within)} of {number(count)} held-out ones {be(within)} within"
+        )
     heading = f"{plural(found.scores.count, 'measurement')}, {numbers} fitted{of_form}"
     return Document(heading, columns, rows, below=below, terms=_TERMS)
 

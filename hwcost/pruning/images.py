@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset
 
 from hwcost.errors import InvalidValueError, require
 from hwcost.files import digest, unusable
-from hwcost.units import plural
+from hwcost.units import be, plural
 
 __all__ = ["Examples", "ImageFolder", "examples_of", "folder_digest"]
 
@@ -70,7 +70,7 @@ def examples_of(data: Any, batch: int, seed: int, held_out: Any = None) -> Examp
     loader = DataLoader(train, batch, shuffle=True, drop_last=is_whole)
     if held_out is not None:
         return Examples(loader, held_out)
-    return Examples(loader, list(DataLoader(rest, batch)), (f"{cut} of {count} examples are held out",))
+    return Examples(loader, list(DataLoader(rest, batch)), (f"{cut} of {count} examples {be(cut)} held out",))
 
 
 def _has_places(data: Any) -> bool:

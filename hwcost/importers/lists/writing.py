@@ -18,7 +18,7 @@ from hwcost.model.gemm import Gemm
 from hwcost.model.layers import Conv2d, Linear, MatMul
 from hwcost.model.layout import is_zero
 from hwcost.network.network import Network
-from hwcost.units import as_cell, shortlist
+from hwcost.units import as_cell, be, shortlist
 
 __all__ = ["SCHEMA", "left_out", "write_layers"]
 
@@ -82,7 +82,7 @@ def left_out(network: Network) -> Iterator[str]:
 
 
 def _named(names: Sequence[str]) -> str:
-    return f"{shortlist(names, _NAMED)} {'is' if len(names) == 1 else 'are'}"
+    return f"{shortlist(names, _NAMED)} {be(len(names))}"
 
 
 def _rows_of(network: Network) -> tuple[list[Row], list[str]]:
