@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import re
 
 import drawn
 import numpy as np
@@ -23,6 +24,7 @@ from hwcost.plot import (
     comparison_figure,
     fields_figure,
     load_matplotlib,
+    memory_data,
     memory_figure,
     network_data,
     network_figure,
@@ -370,6 +372,19 @@ def test_stairs_name_the_device_as_it_is():
     changed = dataclasses.replace(device.array, rows=8)
     for given in ({}, {"device": device}):
         assert "gemmini" not in stairs_figure(layer, changed, "out_channels", range(1, 33), **given).axes[0].get_title()
+
+
+def test_a_device_by_name_gives_its_memory_and_its_name():
+    device = read_device("gemmini")
+    named, plain = memory_figure(CHAIN, "gemmini"), memory_figure(CHAIN, device.array)
+    labels = [[text.get_text() for text in each.legends[0].get_texts()] for each in (named, plain)]
+    assert set(labels[0]) - set(labels[1]) == {"memory of the chip, 320 KiB"}
+    assert named.get_suptitle().startswith(f"chain on gemmini: {device.array.in_words}\n")
+    assert plain.get_suptitle().startswith(f"chain on {device.array.in_words}\n")
+    assert memory_data(CHAIN, "gemmini") == memory_data(CHAIN, device.array, device.memory_bytes)
+    assert memory_data(CHAIN, "gemmini", 4096)["buffer"] == 4096
+    kept = memory_figure(CHAIN, ARRAY).get_suptitle()
+    assert re.search(r"; kept in the buffer: [\d.]+ % fewer bytes of DRAM than layers one by one$", kept)
 
 
 def test_the_memory_of_a_chip_is_no_buffer():

@@ -12,6 +12,7 @@ from hwcost.network.peak import peak_of
 from hwcost.network.pricing import check_layers
 from hwcost.network.residency import plan_of
 from hwcost.plot.canvas import canvas
+from hwcost.plot.given import device_of
 from hwcost.plot.style import BLACK, COLOURS, GREY, LIGHT
 from hwcost.units import BYTES, SIZES, in_unit, percent, shorten_name
 
@@ -26,8 +27,8 @@ def memory_data(network: Any, array: Any, memory_bytes: float | None = None) -> 
 
     Args:
         network: a :class:`hwcost.Network` whose edges are known.
-        array: a machine; with a ``buffer_bytes``, what stays in it is there as well.
-        memory_bytes: on the chip of a machine that states no buffer.
+        array: a machine, or the name or path of a device; with a ``buffer_bytes``, what stays in it is there as well.
+        memory_bytes: on the chip of a machine that states no buffer; by default what the device states.
 
     Returns:
         ``layers``: for each its name, ``alive``, bytes of all results that are alive, and ``kept``, bytes of those in
@@ -40,7 +41,9 @@ def memory_data(network: Any, array: Any, memory_bytes: float | None = None) -> 
     >>> [(layer["name"], layer["alive"], layer["kept"]) for layer in data["layers"]], data["fits"]
     ([('a', 96.0, 32.0), ('b', 40.0, 32.0)], False)
     """
-    array = as_array(array)
+    device, array = device_of(array), as_array(array)
+    if memory_bytes is None and device is not None:
+        memory_bytes = device.memory_bytes
     if not isinstance(network, Network):
         check_layers(network, "network")
         allowed = "a hwcost.Network, as from_torch, from_onnx or Network.of_layers(..., is_chain=True) makes it"
@@ -73,7 +76,7 @@ def memory_figure(
 
     Args:
         network, array, memory_bytes: as for :func:`memory_data`.
-        title: above the picture; the name of the network by default.
+        title: above the picture; the network and the machine by default.
         ax: an Axes; by default that of a new figure.
 
     Returns:
@@ -119,7 +122,7 @@ def memory_figure(
         axes.yaxis.set_major_formatter(lambda value, _: _bytes(value))
         axes.set_ylabel("memory")
         drawing.legend([axes])
-        drawing.title(_title(data, title or getattr(network, "name", "network")), 10.5)
+        drawing.title(_title(data, title or f"{network.name} on {_machine(array)}"), 10.5)
     return drawing.drawn
 
 
@@ -127,8 +130,13 @@ def _title(data: dict[str, Any], name: str) -> str:
     parts = [f"at most {_bytes(data['peak'])} of activations, {_bytes(data['weights'])} of weights"]
     if data["dram_bytes"] is not None and data["dram_bytes_alone"]:
         saved = 1 - data["dram_bytes"] / data["dram_bytes_alone"]
-        parts.append(f"{percent(saved)} % fewer bytes of DRAM")
+        parts.append(f"kept in the buffer: {percent(saved)} % fewer bytes of DRAM than layers one by one")
     return f"{name}\n{'; '.join(parts)}"
+
+
+def _machine(given: Any) -> str:
+    device, words = device_of(given), as_array(given).in_words
+    return words if device is None else f"{device.name}: {words}"
 
 
 def _bytes(size: float) -> str:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hwcost.devices import DeviceFile, read_device
+from hwcost.devices import DeviceFile
 from hwcost.errors import InvalidValueError, MixedLibrariesError, check_one_of
 from hwcost.machine.array import SystolicArray
 from hwcost.model.formula import as_array, check_layer, layer_cost
 from hwcost.model.layers import Conv2d, Layer
 from hwcost.plot.canvas import canvas, stacked
 from hwcost.plot.ceilings import Relaxations, check_relaxations, describe, sharpness_label
+from hwcost.plot.given import device_of
 from hwcost.plot.style import BEYOND, BLACK, COLOURS, GREY, HOLLOW, LIGHT, percent_limits
 from hwcost.relaxation import EXACT, RELAXATIONS, Relaxation
 from hwcost.units import number
@@ -62,7 +62,7 @@ def stairs_data(
     >>> data["exact"]["cycles"]
     [1900, 3800, 3800]
     """
-    device, array = device or _device_of(array), as_array(array)
+    device, array = device or device_of(array), as_array(array)
     rows = [row for row in check_relaxations(relaxations) if row.name not in ("exact", "linear")] + [
         RELAXATIONS["linear"]
     ]
@@ -87,10 +87,6 @@ def stairs_data(
         "curves": curves,
         **_measured(dataclasses.replace(layer, **{along: counted}), array, device, exact["cycles"]),  # type: ignore[type-var]
     }
-
-
-def _device_of(array: SystolicArray | str) -> DeviceFile | None:
-    return read_device(array, field="array") if isinstance(array, (str, os.PathLike)) else None
 
 
 def _measured(layer: Layer, array: SystolicArray, device: DeviceFile | None, cycles: list[float]) -> dict[str, Any]:
@@ -145,7 +141,7 @@ def stairs_figure(
         InvalidValueError: as :func:`stairs_data`, or another number of axes.
         MissingDependencyError: matplotlib is not installed.
     """
-    device, array = device or _device_of(array), as_array(array)
+    device, array = device or device_of(array), as_array(array)
     data = stairs_data(layer, array, along, widths, relaxations, device=device)
     counted = np.asarray(data["widths"])
     width = _AXES.get(along, along.replace("_", " "))
