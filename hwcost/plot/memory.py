@@ -130,7 +130,7 @@ def _title(data: dict[str, Any], name: str) -> str:
     parts = [f"at most {_bytes(data['peak'])} of activations, {_bytes(data['weights'])} of weights"]
     if data["dram_bytes"] is not None and data["dram_bytes_alone"]:
         saved = 1 - data["dram_bytes"] / data["dram_bytes_alone"]
-        parts.append(f"kept in the buffer: {percent(saved)} % fewer bytes of DRAM than layers one by one")
+        parts.append(f"{percent(saved)} % fewer DRAM bytes than layer by layer")
     return f"{name}\n{'; '.join(parts)}"
 
 
