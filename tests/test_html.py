@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 import math
@@ -546,6 +547,14 @@ def test_modules_fold_and_operations_without_products_show(opened):
     assert rows(free) == ["fc"]
     free.locator("#free").click()
     assert rows(free) == ["fc", "drop", "drop:div", "drop:mul"]
+
+
+def test_what_only_moves_memory_but_takes_time_is_shown_as_in_the_text(opened):
+    summary = summarise(TREE, dataclasses.replace(ARRAY, vector_bytes_per_s=1e9), skip_unsupported=True)
+    page = opened(text=html_report(summary))
+    assert any(row.state == "memory-only" and row.cost.cycles for row in summary.rows)
+    assert rows(page) == [line.name for line in lines_of(summary)]
+    assert page.complaints == []
 
 
 def test_a_large_tree_opens_as_far_as_one_can_read(opened):
