@@ -15,6 +15,7 @@ from hwcost.importers import read_network
 from hwcost.importers.lists import write_layers
 from hwcost.network.buffers import buffer_curve, enough_for
 from hwcost.network.residency import plan_of
+from hwcost.units import number
 
 ON = ("--s1", "16", "--s2", "16")
 TREE = ("model", "modules.py:Tree", "--input", "1,3,8,8", *ON)
@@ -94,7 +95,7 @@ def test_the_smallest_tile_is_named():
         with pytest.raises(InvalidValueError, match="no tile fits for") as caught:
             network_cost(network, array)
         needed = caught.value.needed
-        assert f"{needed:,.0f} bytes" in str(caught.value)
+        assert f"{number(needed)} bytes" in str(caught.value)
         network_cost(network, dataclasses.replace(array, buffer_bytes=needed))
         with pytest.raises(InvalidValueError, match="no tile fits for"):
             network_cost(network, dataclasses.replace(array, buffer_bytes=needed - 1))

@@ -365,9 +365,9 @@ def test_a_long_graph_shows_progress_on_a_terminal(tmp_path, capsys, monkeypatch
     path = tmp_path / "long.onnx"
     path.write_bytes(build(nodes, {"x": [(3, 4)]}, [tensor("w", (4, 5))]).SerializeToString())
     assert main(["model", str(path), "--s1", "4", "--s2", "4", "--top", "1"]) == 0
-    lines = [line for line in capsys.readouterr().err.splitlines() if "of 20001 nodes" in line]
+    lines = [line for line in capsys.readouterr().err.splitlines() if "of 20,001 nodes" in line]
     assert len(lines) == 10
-    assert lines[-1] == "100 % of 20001 nodes"
+    assert lines[-1] == "100 % of 20,001 nodes"
 
 
 @pytest.mark.parametrize(("kind", "gates"), [("RNN", 1), ("GRU", 3), ("LSTM", 4)])

@@ -100,7 +100,7 @@ def prune(
             rebuilt, data that are no batches, ``depth`` with nothing to measure on, a result of another module to go on
             from.
 
-    >>> import torch
+    >>> import warnings, torch
     >>> from hwcost import SystolicArray
     >>> model = nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU(), nn.Conv2d(16, 32, 3), nn.Flatten(), nn.Linear(4608, 4))
     >>> with warnings.catch_warnings():
