@@ -3,7 +3,8 @@
     python .ci/readme_commands.py README.md [--without-extras]
 
 Lines of ``sh`` blocks that begin with ``hwcost`` or ``nas-plugin`` are run; each must succeed. Without extras, those
-that need one must print one line with what to install.
+that need one must print one line with what to install; those that resume what an earlier one would have made are left
+out.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ def main(path: Path, *, without_extras: bool) -> int:
         print(f"{path} holds no command lines", file=sys.stderr)
         return 1
     for command in found:
+        if without_extras and " --resume " in command:
+            continue
         print(f"$ {command}", flush=True)
         done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
         if without_extras and command.startswith(NEEDS_EXTRA):
