@@ -9,6 +9,7 @@ import itertools
 import json
 import math
 import re
+import warnings
 
 import click
 import drawn
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 from nets import LENET, TREE
 
 from hwcost import Conv2d, Gemm, Linear, SystolicArray, advise, compare, network_cost, report
-from hwcost.devices import Entry, ExtrapolationWarning, Fit, Range, read_device, write_device
+from hwcost.devices import Entry, ExtrapolationWarning, Fit, Range, device_names, read_device, write_device
 from hwcost.importers.lists import write_layers
 from hwcost.network.network import Network
 from hwcost.network.operations import MemoryOnly, Operation, Width
@@ -35,6 +36,7 @@ from hwcost.plot import (
 from hwcost.reports import Module, summarise
 from hwcost.reports.html import html_report
 from hwcost.reports.html.stairs import stairs_of
+from hwcost.sweep import sweep
 from hwcost.units import number
 
 pytest.importorskip("tomli_w")
@@ -508,3 +510,15 @@ def filled(joined):
 def test_a_tree_keeps_its_operations_that_are_not_priced():
     network = Network("t", TREE.operations)
     assert [row.beyond for row in of(network).rows if row.state == "memory-only"] == [()]
+
+
+@pytest.mark.parametrize("name", [name for name in device_names() if read_device(name).fit is not None])
+def test_a_sweep_has_the_interval_of_the_report_where_it_is_the_device(name):
+    array, network = read_device(name).array, Network.of_layers("lenet", LENET)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExtrapolationWarning)
+        expected = summarise(network, name).seconds_90
+    sizes = {"rows": [array.rows, 2 * array.rows], "cols": array.cols, "dataflows": (array.dataflow,)}
+    here, other = sweep(network, base=name, **sizes).points()
+    assert (here["seconds_90_low"], here["seconds_90_high"]) == pytest.approx(expected, rel=1e-12)
+    assert other["seconds_90_low"] is other["seconds_90_high"] is None
