@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -31,7 +30,8 @@ from hwcost.advice.tables import (
     over_each,
     spill_over,
 )
-from hwcost.devices import DeviceFile, ExtrapolationWarning, read_device
+from hwcost.devices import DeviceFile, ExtrapolationWarning
+from hwcost.devices.files import named_device
 from hwcost.errors import InvalidValueError, check_one_of, warn_caller
 from hwcost.machine.array import SystolicArray, adapt
 from hwcost.machine.dataflow import DATAFLOWS
@@ -102,10 +102,8 @@ def advise(
     >>> width.cheaper.size, width.cheaper.network_speed_up, width.free
     (64, 2.0, 128)
     """
-    if isinstance(array, (str, os.PathLike)):
-        array = read_device(array, field="array")
-    device = array if isinstance(array, DeviceFile) else None
-    given = _counted(array.array if isinstance(array, DeviceFile) else array, objective)
+    device = array if isinstance(array, DeviceFile) else named_device(array)
+    given = _counted(array if device is None else device.array, objective)
     source = check_source(network, given, skip_unsupported=skip_unsupported)
     allowed = Allowed.checked(multiple, least, keep)
     for field, given in (("multiple", multiple), ("least", least)):

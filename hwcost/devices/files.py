@@ -39,7 +39,7 @@ from hwcost.machine.array import SystolicArray
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
-__all__ = ["device_names", "load_device", "read_device", "write_device"]
+__all__ = ["device_names", "load_device", "named_device", "read_device", "write_device"]
 
 _V = TypeVar("_V", Entry, Range)
 
@@ -100,6 +100,15 @@ def read_device(name_or_path: str | os.PathLike[str], *, field: str = "device") 
     check_one_of(field, text, names, "; or the path of a .toml file")
     device = _of_the_package(f"{chip}.toml")
     return device if chip == text else one_array(device)
+
+
+def named_device(given: Any, field: str = "array") -> DeviceFile | None:
+    """The device whose name or path is given in the place of an array; None for anything else.
+
+    >>> named_device("gemmini").memory_bytes
+    327680.0
+    """
+    return read_device(given, field=field) if isinstance(given, (str, os.PathLike)) else None
 
 
 @functools.cache

@@ -7,13 +7,14 @@ from typing import Any, TypeAlias
 from hwcost.arrays import is_number
 from hwcost.units import BYTES, ENERGIES, TIMES, in_unit, number, percent
 
-__all__ = ["cost_facts", "cost_words"]
+__all__ = ["SPENT", "cost_facts", "cost_words"]
 
 Cost_: TypeAlias = Any
 """A Cost, whose module imports this one."""
 
 _CYCLES = ("compute", "overhead", "waiting")
-_JOULES = {"mac": "MACs", "sram": "next to the array", "dram": "DRAM", "idle": "at all times"}
+SPENT = {"mac": "MACs", "sram": "next to the array", "dram": "DRAM", "idle": "at all times"}
+"""The parts of the energy in words."""
 
 
 def cost_words(cost: Cost_) -> str:
@@ -54,6 +55,6 @@ def cost_facts(cost: Cost_) -> dict[str, str]:
     facts["next to the array"] = in_unit(cost.sram_bytes, BYTES, 4)
     if cost.energy_joules is not None:
         facts["energy"] = in_unit(cost.energy_joules, ENERGIES, 4)
-        joules = {words: getattr(cost, f"{name}_joules") for name, words in _JOULES.items()}
+        joules = {words: getattr(cost, f"{name}_joules") for name, words in SPENT.items()}
         facts |= {f"  {words}": in_unit(each, ENERGIES, 4) for words, each in joules.items() if each}
     return facts

@@ -292,12 +292,7 @@ def check_network(network: Any, array: object, *, skip_unsupported: bool, is_spa
     """
     how = "network.space({...}) or network.space(step=8) opens widths to choice"
     if not isinstance(network, Network):
-        if hasattr(network, "named_modules"):
-            more = ", and .space(step=8) opens its widths" if is_space else ""
-            allowed = f"hwcost.from_torch(module, input_size) reads it{more}"
-            raise InvalidValueError(
-                "network", type(network).__name__, allowed, reason="a PyTorch module is no network yet"
-            )
+        _check_is_read(network, "network", ", and .space(step=8) opens its widths" if is_space else "")
         made = f"with open widths; {how}" if is_space else "as from_torch or Network.of_layers makes it"
         raise InvalidValueError("network", network, f"a Network, {made}")
     if is_space and not network.options:

@@ -41,7 +41,7 @@ def buffers_figure(points: Sequence[BufferPoint], title: str = "", *, ax: Any = 
     sizes = [point.buffer_bytes for point in points]
     places = range(len(sizes))
     moved = [point.cost.dram_parts for point in points]
-    parts = {words: [float(each[words]) for each in moved] for words in moved[0]} if moved else {}
+    parts = {words: [float(each[words]) for each in moved] for words in moved[0]}
     seconds = [float(point.cost.seconds) for point in points]
     size = max(6.0, 3.0 + 0.7 * len(sizes)), 5.0
     with canvas(ax, ("bytes of DRAM", "time"), size, stacked(3, 2)) as drawing:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
-from hwcost.devices import DeviceFile, read_device
 from hwcost.errors import InvalidValueError
 
-__all__ = ["check_has", "check_summary", "check_sweep", "device_of"]
+__all__ = ["check_has", "check_summary", "check_sweep"]
 
 
 def check_has(field: str, given: Any, names: tuple[str, ...], makes: str) -> None:
@@ -39,15 +37,6 @@ def check_summary(given: Any) -> None:
     hwcost.errors.InvalidValueError: summary is 'gemmini'; allowed: what hwcost.report(network, array) returns
     """
     check_has("summary", given, ("rows", "cost", "is_withheld"), "what hwcost.report(network, array) returns")
-
-
-def device_of(array: Any) -> DeviceFile | None:
-    """The device whose name or path is given in the place of an array; None for anything else.
-
-    >>> device_of("gemmini").memory_bytes
-    327680.0
-    """
-    return read_device(array, field="array") if isinstance(array, (str, os.PathLike)) else None
 
 
 def check_sweep(given: Any) -> None:

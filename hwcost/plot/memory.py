@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from hwcost.devices.files import named_device
 from hwcost.errors import InvalidValueError
 from hwcost.machine.fields import is_finite
 from hwcost.model.formula import as_array
@@ -12,7 +13,6 @@ from hwcost.network.peak import peak_of
 from hwcost.network.pricing import check_layers
 from hwcost.network.residency import plan_of
 from hwcost.plot.canvas import canvas
-from hwcost.plot.given import device_of
 from hwcost.plot.style import BLACK, COLOURS, GREY, LIGHT
 from hwcost.units import BYTES, SIZES, in_unit, percent, shorten_name
 
@@ -41,7 +41,7 @@ def memory_data(network: Any, array: Any, memory_bytes: float | None = None) -> 
     >>> [(layer["name"], layer["alive"], layer["kept"]) for layer in data["layers"]], data["fits"]
     ([('a', 96.0, 32.0), ('b', 40.0, 32.0)], False)
     """
-    device, array = device_of(array), as_array(array)
+    device, array = named_device(array), as_array(array)
     if memory_bytes is None and device is not None:
         memory_bytes = device.memory_bytes
     if not isinstance(network, Network):
@@ -135,7 +135,7 @@ def _title(data: dict[str, Any], name: str) -> str:
 
 
 def _machine(given: Any) -> str:
-    device, words = device_of(given), as_array(given).in_words
+    device, words = named_device(given), as_array(given).in_words
     return words if device is None else f"{device.name}: {words}"
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from hwcost.errors import InvalidValueError, check_one_of
 from hwcost.model.breakdown import KINDS
 from hwcost.model.cost import AS_WEIGHTS, JOULES, MOVED, Cost
+from hwcost.model.shown import SPENT
 from hwcost.model.traffic import MEMORY, OPERANDS, transfers_of
 from hwcost.plot.bars import draw_stacked, draw_time, draw_utilization, draw_waste, name_layers
 from hwcost.plot.canvas import Canvas, canvas, stacked
@@ -23,7 +24,6 @@ PICTURES = ("time", "waste", "memory", "roofline")
 
 _PANELS = {"time": {"time": 2.5, "utilization": 1.3}, "waste": {"waste": 2.4}, "memory": {"DRAM": 1.6, "energy": 1.6}}
 _MOVED = {words: words for words in (*MOVED.values(), AS_WEIGHTS)}
-_SPENT = {"mac": "MACs", "sram": "next to the array", "dram": "DRAM", "idle": "at all times"}
 _NAMES = 1.5
 _ROOFLINE = 4.4
 _WIDTH = 11.0
@@ -151,5 +151,5 @@ _DRAWN: Mapping[str, Callable[[Any, Mapping[str, Any]], None]] = {
     "utilization": draw_utilization,
     "waste": lambda axes, data: draw_waste(axes, data, KINDS),
     "DRAM": lambda axes, data: draw_stacked(axes, data, "dram_bytes", _MOVED, BYTES, "DRAM"),
-    "energy": lambda axes, data: draw_stacked(axes, data, "joules", _SPENT, ENERGIES, "energy"),
+    "energy": lambda axes, data: draw_stacked(axes, data, "joules", SPENT, ENERGIES, "energy"),
 }

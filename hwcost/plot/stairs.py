@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hwcost.devices import DeviceFile
+from hwcost.devices.files import named_device
 from hwcost.errors import InvalidValueError, MixedLibrariesError, check_one_of
 from hwcost.machine.array import SystolicArray
 from hwcost.model.formula import as_array, check_layer, layer_cost
 from hwcost.model.layers import Conv2d, Layer
 from hwcost.plot.canvas import canvas, stacked
 from hwcost.plot.ceilings import Relaxations, check_relaxations, describe, sharpness_label
-from hwcost.plot.given import device_of
 from hwcost.plot.style import BEYOND, BLACK, COLOURS, GREY, HOLLOW, LIGHT, percent_limits
 from hwcost.relaxation import EXACT, RELAXATIONS, Relaxation
 from hwcost.units import number
@@ -62,7 +62,7 @@ def stairs_data(
     >>> data["exact"]["cycles"]
     [1900, 3800, 3800]
     """
-    device, array = device or device_of(array), as_array(array)
+    device, array = device or named_device(array), as_array(array)
     rows = [row for row in check_relaxations(relaxations) if row.name not in ("exact", "linear")] + [
         RELAXATIONS["linear"]
     ]
@@ -141,7 +141,7 @@ def stairs_figure(
         InvalidValueError: as :func:`stairs_data`, or another number of axes.
         MissingDependencyError: matplotlib is not installed.
     """
-    device, array = device or device_of(array), as_array(array)
+    device, array = device or named_device(array), as_array(array)
     data = stairs_data(layer, array, along, widths, relaxations, device=device)
     counted = np.asarray(data["widths"])
     width = _AXES.get(along, along.replace("_", " "))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -10,7 +9,8 @@ from torch import nn
 
 from hwcost.advice.measured import MeasuredCosts
 from hwcost.advice.tables import Allowed, CostSource, check_source
-from hwcost.devices import DeviceFile, read_device
+from hwcost.devices import DeviceFile
+from hwcost.devices.files import named_device
 from hwcost.errors import InvalidValueError, check_one_of
 from hwcost.importers import from_torch
 from hwcost.importers.torch.reader import unwrapped
@@ -64,7 +64,7 @@ def read_within(network: Network, array: CostSource | str, **limit: float | None
     Raises:
         InvalidValueError: as :func:`hwcost.advice.tables.check_source` and :func:`hwcost.pruning.choosing.limit_of`.
     """
-    device = read_device(array, field="array") if isinstance(array, (str, os.PathLike)) else None
+    device = named_device(array)
     source = check_source(network, array if device is None else device.array, skip_unsupported=False)
     return Within(source, limit_of(network, source, **limit), device)
 

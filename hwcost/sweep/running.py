@@ -14,7 +14,7 @@ import numpy as np
 
 from hwcost._version import __version__
 from hwcost.arrays import Size, Table, as_size
-from hwcost.devices import read_device
+from hwcost.devices.files import named_device
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray, adapt
 from hwcost.machine.dataflow import DATAFLOWS, Dataflow
@@ -104,7 +104,7 @@ def sweep(
     >>> found.column("buffer_bytes").tolist(), found.dram_bytes.tolist()
     ([4096.0, 16384.0, 65536.0], [228480.0, 129280.0, 81280.0])
     """
-    device = read_device(base, field="base") if isinstance(base, (str, os.PathLike)) else None
+    device = named_device(base, "base")
     base = _check_base(base)
     flows = _check_dataflows(dataflows, base)
     values = check_fields(fields)

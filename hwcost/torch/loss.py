@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from hwcost.arrays import if_concrete
-from hwcost.devices import read_device
+from hwcost.devices.files import named_device
 from hwcost.errors import InvalidValueError, NoGradientError
 from hwcost.machine.array import SystolicArray
 from hwcost.network.limits import Limit
@@ -71,7 +71,7 @@ class CostLoss(nn.Module, Facts):
         super().__init__()
         named = array
         array = self._check(check_network(network, array, skip_unsupported=skip_unsupported, is_space=True))
-        self.device = "" if isinstance(named, SystolicArray) else read_device(named, field="array").name
+        self.device = "" if (device := named_device(named)) is None else device.name
         self.network, self.array, self.skip_unsupported = network, array, skip_unsupported
         self.relaxation = None if relaxation is None else as_relaxation(relaxation)
         if reference is None or isinstance(reference, Mapping):

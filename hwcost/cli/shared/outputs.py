@@ -16,8 +16,7 @@ from hwcost.cli.shared.progress import waiting
 from hwcost.errors import Faults, InvalidValueError, require
 
 __all__ = [
-    "CSV", "HTML", "PICTURE", "check_outputs", "free_folder", "output_option", "parse_output",
-    "write_output",
+    "CSV", "HTML", "PICTURE", "check_outputs", "free_folder", "output_option", "parse_output", "write_output",
 ]  # fmt: skip
 
 PICTURE = ("png", "svg", "pdf")

@@ -167,9 +167,8 @@ def _are_alike(x: Any, y: Any) -> bool:
 def _autocast(function: Any) -> Any:
     @functools.wraps(function)
     def replacement(self: Any, device_type: Any, *args: Any, **options: Any) -> None:
-        function(
-            self, "cpu" if device_type == "meta" else device_type, *args, **options
-        )  # casts no tensor without data
+        # on the CPU it casts no tensor without data
+        function(self, "cpu" if device_type == "meta" else device_type, *args, **options)
 
     return replacement
 
